@@ -1,0 +1,83 @@
+# What a developer types. CI runs .ci/run, which calls the same scripts.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DIST    ?= dist
+FUZZ    ?= 10s
+
+tools = $(shell .ci/tools/build)
+
+# A name that matches nothing would pass silently.
+define bench
+@$(GO) test -list '^$(1)$$' $(2) | grep -qx '$(1)' || { echo "$(2) has no $(1)"; exit 1; }
+TANDEM_BENCH=1 $(GO) test -count=1 -v -timeout 30m -run '^$(1)$$' $(2)
+endef
+
+.DEFAULT_GOAL := build
+.PHONY: build test race short vet lint format check lab fuzz cross man install clean ci help \
+        bench bench-connect bench-keystroke bench-relay bench-signaling
+
+build: ## the binary, ./tandem
+	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
+
+test: ## all tests; those that need root or a bench skip and say so
+	$(GO) test ./...
+
+short: ## the quick tests
+	$(GO) test -short ./...
+
+race: ## the quick tests under the race detector
+	$(GO) test -race -short ./...
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: ## golangci-lint with the import arrows, and a proof that those bite
+	.ci/arrows
+	$(tools)/golangci-lint run ./...
+	.ci/shape
+
+format: ## rewrite with gofumpt
+	.ci/format -w
+
+check: vet lint test ## before a commit
+
+lab: ## real NATs in network namespaces; needs root
+	.ci/lab
+
+fuzz: ## every fuzz target for FUZZ=10s
+	.ci/fuzz -t $(FUZZ:s=) -b 100000
+
+cross: ## binaries for every platform, into dist
+	mkdir -p $(DIST)
+	.ci/cross $(abspath $(DIST))
+
+man: build ## man pages, into dist/man
+	mkdir -p $(DIST)/man
+	./tandem man $(DIST)/man
+
+bench: bench-connect bench-keystroke bench-relay bench-signaling ## all benchmarks
+
+bench-connect: ## join and shell to first prompt, direct and relayed, beside ssh; needs root
+	$(call bench,TestBenchConnect,./cmd/tandem)
+
+bench-keystroke: ## echo p50 and p99 beside ssh and mosh; needs root
+	$(call bench,TestBenchKeystroke,./cmd/tandem)
+
+bench-relay: ## throughput and CPU per Gbit beside coturn
+	$(call bench,TestBenchRelay,./relay)
+
+bench-signaling: ## memory per idle client, introductions per second
+	$(call bench,TestBenchSignaling,./signaling/server)
+
+install: build ## into PREFIX=/usr/local bin, below DESTDIR
+	install -D -m 755 tandem $(DESTDIR)$(PREFIX)/bin/tandem
+
+clean:
+	rm -rf tandem $(DIST)
+
+ci: ## what CI runs
+	.ci/run
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
