@@ -1,9 +1,12 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -32,7 +35,7 @@ func connect(a, b stream.Channel) (c1, c2 *stream.Stream, err error) {
 }
 
 // channels are the kinds of channel below a stream.
-func channels(t *testing.T) map[string]func() (a, b stream.Channel, err error) {
+func channels(t testing.TB) map[string]func() (a, b stream.Channel, err error) {
 	return map[string]func() (a, b stream.Channel, err error){
 		"memory": func() (a, b stream.Channel, err error) {
 			a, b = sessiontest.Channels(0)
@@ -82,4 +85,39 @@ func TestConn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestConcurrentWritesDoNotMix writes blocks larger than any buffer from
+// several goroutines; each block arrives in one piece.
+func TestConcurrentWritesDoNotMix(t *testing.T) {
+	a, b := sessiontest.Channels(0)
+	s1, s2, err := connect(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const block, writers, each = 100_000, 4, 5
+	var work sync.WaitGroup
+	for w := range writers {
+		work.Go(func() {
+			for range each {
+				if _, err := s1.Write(bytes.Repeat([]byte{byte(w)}, block)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	p := make([]byte, block)
+	for range writers * each {
+		if _, err := io.ReadFull(s2, p); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(p, bytes.Repeat(p[:1], block)) {
+			t.Fatal("two writes are mixed")
+		}
+	}
+	work.Wait()
+	s1.Close()
+	s2.Close()
+	<-s1.Done()
+	<-s2.Done()
 }
