@@ -52,9 +52,9 @@ cross: ## binaries for every platform, into dist
 	mkdir -p $(DIST)
 	.ci/cross $(abspath $(DIST))
 
-man: build ## man pages, into dist/man
-	mkdir -p $(DIST)/man
-	./tandem man $(DIST)/man
+man: build ## the man page, into dist
+	mkdir -p $(DIST)
+	./tandem man >$(DIST)/tandem.1
 
 bench: bench-connect bench-keystroke bench-relay bench-signaling ## all benchmarks
 
