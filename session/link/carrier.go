@@ -1,0 +1,97 @@
+package link
+
+import (
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/transport/v4/packetio"
+)
+
+// inboundBuffer is how many bytes of packets may wait for DTLS; more are
+// dropped, as a full socket buffer would.
+const inboundBuffer = 4 << 20
+
+// carrier is the packet connection under DTLS. It sends on the attempt that is
+// current and receives from every attempt that lives, so that the path can
+// change underneath a running connection. A packet that can't be sent is lost,
+// never an error: what is above retransmits.
+type carrier struct {
+	current atomic.Pointer[attempt]
+	inbound *packetio.Buffer
+	// established is set once DTLS is up: from then on, unencrypted alerts
+	// come from somebody else and are dropped.
+	established atomic.Bool
+	closed      atomic.Bool
+
+	// heard is when the last packet arrived, in nanoseconds since began, and
+	// heardOn the attempt it came through.
+	began   time.Time
+	heard   atomic.Int64
+	heardOn atomic.Pointer[attempt]
+	// gap is how long nothing had arrived when the path last changed.
+	gap atomic.Int64
+}
+
+var _ net.PacketConn = (*carrier)(nil)
+
+func newCarrier() *carrier {
+	c := &carrier{inbound: packetio.NewBuffer(), began: time.Now()}
+	c.inbound.SetLimitSize(inboundBuffer)
+	return c
+}
+
+// receive takes a packet that arrived on a. Only DTLS is passed on (RFC 7983).
+func (c *carrier) receive(a *attempt, packet []byte) {
+	const alert, headerLength = 21, 13
+	if len(packet) < headerLength || packet[0] < 20 || packet[0] > 63 {
+		return
+	}
+	if packet[0] == alert && packet[3] == 0 && packet[4] == 0 && c.established.Load() {
+		return
+	}
+	now := int64(time.Since(c.began))
+	before := c.heard.Swap(now)
+	if last := c.heardOn.Swap(a); last != a && last != nil {
+		c.gap.Store(now - before)
+	}
+	_, _ = c.inbound.Write(packet) // full or closed: the packet is lost
+}
+
+// silence is how long nothing has arrived.
+func (c *carrier) silence() time.Duration {
+	return time.Since(c.began) - time.Duration(c.heard.Load())
+}
+
+func (c *carrier) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, err := c.inbound.Read(p)
+	return n, carrierAddr{}, err
+}
+
+func (c *carrier) WriteTo(p []byte, _ net.Addr) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	if a := c.current.Load(); a != nil {
+		if conn := a.conn.Load(); conn != nil {
+			_, _ = conn.Write(p) // lost
+		}
+	}
+	return len(p), nil
+}
+
+func (c *carrier) Close() error {
+	c.closed.Store(true)
+	return c.inbound.Close()
+}
+
+func (c *carrier) LocalAddr() net.Addr               { return carrierAddr{} }
+func (c *carrier) SetReadDeadline(t time.Time) error { return c.inbound.SetReadDeadline(t) }
+func (c *carrier) SetWriteDeadline(time.Time) error  { return nil } // writes never block
+func (c *carrier) SetDeadline(t time.Time) error     { return c.SetReadDeadline(t) }
+
+// carrierAddr stands for both ends: the real addresses change.
+type carrierAddr struct{}
+
+func (carrierAddr) Network() string { return "ice" }
+func (carrierAddr) String() string  { return "ice" }

@@ -1,0 +1,134 @@
+package link
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/datachannel"
+
+	"tandem/session/link/stream"
+)
+
+// How much may be outstanding beyond SCTP's congestion window before a writer
+// waits: enough to keep the path busy, little enough to keep a keystroke's
+// delay behind bulk data to some milliseconds.
+const (
+	channelSlack = 128 << 10
+	totalSlack   = 2 << 20
+	// smallMessage is the longest message that never waits, if nothing else of
+	// its stream does.
+	smallMessage = 1 << 10
+	// lowWater is how far below its limit a channel wakes its writer.
+	lowWater = 64 << 10
+	// recheck is how often a waiting writer looks at the total, which nobody
+	// tells it about.
+	recheck = 5 * time.Millisecond
+)
+
+// channel is a detached data channel as a stream.Channel.
+type channel struct {
+	conn           *conn
+	dc             *datachannel.DataChannel
+	sent, received *atomic.Uint64
+
+	low    chan struct{}
+	once   sync.Once
+	closed chan struct{}
+}
+
+var _ stream.Channel = (*channel)(nil)
+
+func newChannel(c *conn, dc *datachannel.DataChannel, sent, received *atomic.Uint64) *channel {
+	ch := &channel{
+		conn: c, dc: dc, sent: sent, received: received,
+		low: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+	dc.OnBufferedAmountLow(func() {
+		select {
+		case ch.low <- struct{}{}:
+		default:
+		}
+	})
+	return ch
+}
+
+func (ch *channel) ReadMessage(buf []byte) (int, error) {
+	n, err := ch.dc.Read(buf)
+	if err == nil {
+		ch.received.Add(uint64(n))
+		return n, nil
+	}
+	select {
+	case <-ch.conn.done:
+		return 0, ch.conn.err
+	default:
+	}
+	select {
+	case <-ch.closed:
+		return 0, io.ErrClosedPipe
+	default:
+	}
+	if errors.Is(err, io.EOF) {
+		return 0, io.EOF
+	}
+	return 0, err
+}
+
+func (ch *channel) WriteMessage(b []byte) error {
+	var timer *time.Timer
+	for !ch.mayWrite(len(b)) {
+		if timer == nil {
+			timer = time.NewTimer(recheck)
+			defer timer.Stop()
+		} else {
+			timer.Reset(recheck)
+		}
+		select {
+		case <-ch.low:
+		case <-timer.C:
+		case <-ch.closed:
+			return io.ErrClosedPipe
+		case <-ch.conn.done:
+			return ch.conn.err
+		}
+	}
+	if _, err := ch.dc.Write(b); err != nil {
+		_ = ch.Close() // a channel that lost a message is of no use
+		select {
+		case <-ch.conn.done:
+			return ch.conn.err
+		default:
+			return err
+		}
+	}
+	ch.sent.Add(uint64(len(b)))
+	return nil
+}
+
+// mayWrite says whether a message of n bytes may be handed to SCTP now.
+func (ch *channel) mayWrite(n int) bool {
+	own := int(ch.dc.BufferedAmount())
+	if own == 0 && n <= smallMessage {
+		return true
+	}
+	window := int(ch.conn.sctp.CWND())
+	limit := window + channelSlack
+	if own >= limit {
+		ch.dc.SetBufferedAmountLowThreshold(uint64(limit - lowWater))
+		return false
+	}
+	return ch.conn.sctp.BufferedAmount() < window+totalSlack
+}
+
+func (ch *channel) Close() error {
+	ch.once.Do(func() {
+		close(ch.closed)
+		_ = ch.dc.Close() // fails only when SCTP has ended
+		// Ends a read that waits; a closed SCTP stream would not.
+		_ = ch.dc.SetReadDeadline(time.Unix(1, 0))
+	})
+	return nil
+}

@@ -1,0 +1,367 @@
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/datachannel"
+	"github.com/pion/dtls/v3"
+	"github.com/pion/sctp"
+
+	"tandem/session"
+)
+
+const (
+	// confirmTimeout bounds S3, from the moment DTLS is up.
+	confirmTimeout = 10 * time.Second
+	// setupTimeout bounds the way from S1 to DTLS if the caller's context
+	// doesn't: an S1 is good for no longer.
+	setupTimeout = offerLifetime
+	// goodbye bounds how long a closing side waits for what it has sent.
+	goodbye = 500 * time.Millisecond
+
+	controlChannel    = 0
+	maxControlMessage = MaxEnvelope
+)
+
+// conn is one authenticated connection to a peer: ICE paths that come and go
+// under one DTLS connection, SCTP over that, and channel 0. A session's trunk
+// is one; a lane is another, signaled over a stream of the trunk.
+type conn struct {
+	config   *Config
+	role     role
+	log      *slog.Logger
+	cert     *certificate
+	carrier  *carrier
+	out      *outbox
+	roam     *roamer
+	onStream func(*conn, *sctp.Stream) // takes each stream of the peer
+
+	transcript transcript // fixed once DTLS begins
+	localInit  []byte
+
+	dtls    *dtls.Conn
+	sctp    *sctp.Association
+	control *datachannel.DataChannel
+
+	// confirmed is set when the peer's S3 has been verified; ready is closed
+	// when the peer is known to have verified ours.
+	confirmed atomic.Bool
+	ready     chan struct{}
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	once     sync.Once
+	done     chan struct{}
+	err      error // set before done is closed
+	graceful bool
+	settled  chan struct{} // closed when establish has returned
+	finished chan struct{}
+}
+
+// connect makes a connection as role r: as the offerer it sends S1 to peer; as
+// the answerer, offer is the S1 that has arrived.
+func connect(ctx context.Context, config *Config, kind string, r role, peer session.PeerID, offer *envelope,
+	sig session.Signaler, onStream func(*conn, *sctp.Stream),
+) (*conn, error) {
+	ctx, cancelSetup := context.WithTimeout(ctx, setupTimeout)
+	defer cancelSetup()
+
+	log := config.Logger.With("peer", peer.Short(), "kind", kind, "role", string(r))
+	cert, err := newCertificate(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	localInit, err := newSCTPInit()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{
+		config: config, role: r, log: log, cert: cert, carrier: newCarrier(), out: newOutbox(), onStream: onStream,
+		localInit: localInit, ready: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}), finished: make(chan struct{}),
+	}
+	first, err := c.firstAttempt(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.roam = newRoamer(c, first)
+
+	// The connection lives longer than the context of its making.
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancel = cancel
+	if err := c.describe(ctx, kind, peer, offer); err != nil {
+		cancel()
+		first.close()
+		return nil, err
+	}
+	c.work.Go(func() { c.out.run(runCtx, sig, log) })
+	c.work.Go(func() { receiveEnvelopes(runCtx, sig, log, func(e envelope) { c.roam.deliver(runCtx, e, false) }) })
+	c.work.Go(func() { c.roam.run(runCtx) })
+	go c.finish()
+
+	err = c.establish(ctx, runCtx)
+	close(c.settled)
+	if err != nil {
+		c.fail(err)
+		<-c.finished
+		// The first failure is the reason; what follows from it is not.
+		if session.KindOf(c.err) == session.Internal || errors.Is(c.err, context.Canceled) {
+			return nil, err
+		}
+		return nil, c.err
+	}
+	return c, nil
+}
+
+func (c *conn) firstAttempt(ctx context.Context) (*attempt, error) {
+	relays := c.config.relays(ctx, c.log)
+	return newAttempt(attemptConfig{
+		relayOnly: c.config.RelayOnly, relays: relays, network: c.config.network, log: c.log,
+	})
+}
+
+// describe makes our description and signs S1 or S2 into the outbox.
+func (c *conn) describe(ctx context.Context, kind string, peer session.PeerID, offer *envelope) error {
+	var nonce [nonceSize]byte
+	var sessionID [8]byte
+	_, _ = rand.Read(nonce[:])     // never fails (crypto/rand)
+	_, _ = rand.Read(sessionID[:]) // never fails
+	first := c.roam.current
+	local := &description{
+		print: c.cert.print, setup: setupOffer, ufrag: first.ufrag, password: first.password,
+		maxMessageSize: maxMessageSize, sctpInit: c.localInit,
+	}
+	digest := contextDigest(c.config.Context)
+	if c.role == offerer {
+		c.transcript = transcript{
+			kind: kind, context: digest, offerer: c.config.Identity.ID(), answerer: peer,
+			expires: time.Now().Add(offerLifetime).Unix(), offerNonce: nonce[:],
+		}
+		local.candidates = first.firstLocal(ctx)
+		sdp := local.marshal(binary.BigEndian.Uint64(sessionID[:]) >> 1)
+		c.roam.main = makeOffer(c.config.Identity, &c.transcript, local, sdp)
+		return c.out.put(c.roam.main)
+	}
+
+	t, remote, err := verifyOffer(offer, c.config.Identity.ID(), kind, digest, time.Now())
+	if err != nil {
+		return err
+	}
+	c.transcript = *t
+	// Checks may begin while the answer is on its way.
+	if err := first.start(false, remote.ufrag, remote.password, c.carrier.receive); err != nil {
+		return err
+	}
+	first.addRemote(remote.candidates, c.log)
+	c.carrier.current.Store(first)
+	local.setup = setupAnswer
+	local.candidates = first.firstLocal(ctx)
+	sdp := local.marshal(binary.BigEndian.Uint64(sessionID[:]) >> 1)
+	c.roam.main = makeAnswer(c.config.Identity, &c.transcript, nonce[:], local, sdp)
+	c.roam.described <- remote
+	return c.out.put(c.roam.main)
+}
+
+// establish waits for the peer's description, then brings up DTLS, SCTP and S3.
+func (c *conn) establish(ctx, runCtx context.Context) error {
+	var remote *description
+	select {
+	case remote = <-c.roam.described:
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return c.roam.noAnswer(ctx)
+	}
+
+	// DTLS reads from a carrier that Close unblocks; a failure elsewhere must
+	// end it too.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(runCtx, cancel)
+	defer stop()
+	var err error
+	c.dtls, err = secure(ctx, c.carrier, c.cert, c.role == answerer, c.transcript.print(c.role.other()), c.log)
+	if err != nil {
+		if ctx.Err() != nil {
+			return c.roam.noPath(ctx)
+		}
+		if session.KindOf(err) == session.Internal {
+			return refused("no secure connection: %w", err)
+		}
+		return err
+	}
+	c.carrier.established.Store(true)
+
+	ctx, cancelConfirm := context.WithTimeout(ctx, confirmTimeout)
+	defer cancelConfirm()
+	ending := endingConn{c.dtls, func(err error) { c.fail(peerGone(err)) }}
+	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
+	if err != nil {
+		return err
+	}
+	c.control, err = datachannel.Dial(c.sctp, controlChannel, channelConfig(true, c.log))
+	if err != nil {
+		return err
+	}
+	c.work.Go(c.acceptStreams)
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := c.control.SetReadDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	stopRead := context.AfterFunc(ctx, func() { _ = c.control.SetReadDeadline(time.Unix(1, 0)) })
+	defer stopRead()
+	if err := c.confirm(); err != nil {
+		return err
+	}
+	if !stopRead() {
+		return session.Errorf("link", session.Timeout, "the peer did not confirm the connection in time")
+	}
+	if err := c.control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	c.work.Go(func() { c.readControl(runCtx) })
+	c.roam.confirmed()
+	return nil
+}
+
+// confirm runs S3. The offerer goes first; the answerer confirms only what it
+// has verified, and the offerer says ready after that. So each side knows that
+// the other has verified it before it opens a stream, and a stream that comes
+// earlier is an attack.
+func (c *conn) confirm() error {
+	self, other := c.role, c.role.other()
+	if self == offerer {
+		if err := c.send(makeConfirm(c.config.Identity, &c.transcript, self)); err != nil {
+			return err
+		}
+	}
+	e, err := c.readEnvelope()
+	if err != nil {
+		return err
+	}
+	if err := verifyConfirm(&e, &c.transcript, other); err != nil {
+		return err
+	}
+	c.confirmed.Store(true)
+	if self == offerer {
+		close(c.ready)
+		return c.send(envelope{Type: typeReady})
+	}
+	if err := c.send(makeConfirm(c.config.Identity, &c.transcript, self)); err != nil {
+		return err
+	}
+	if e, err = c.readEnvelope(); err != nil {
+		return err
+	}
+	if e.Type != typeReady {
+		return refused("%s before the connection was ready", session.Printable(e.Type))
+	}
+	close(c.ready)
+	return nil
+}
+
+// send writes one envelope on channel 0.
+func (c *conn) send(e envelope) error {
+	b, err := e.marshal()
+	if err != nil {
+		return err
+	}
+	_, err = c.control.Write(b)
+	return err
+}
+
+// readEnvelope reads one envelope from channel 0.
+func (c *conn) readEnvelope() (envelope, error) {
+	buf := make([]byte, maxControlMessage)
+	n, err := c.control.Read(buf)
+	switch {
+	case errors.Is(err, sctp.ErrReadDeadlineExceeded):
+		return envelope{}, session.Errorf("link", session.Timeout, "the peer did not confirm the connection in time")
+	case errors.Is(err, io.ErrShortBuffer):
+		return envelope{}, malformed("an oversized message on channel 0")
+	case err != nil:
+		return envelope{}, peerGone(err)
+	}
+	return parseEnvelope(buf[:n])
+}
+
+// acceptStreams takes the peer's streams until SCTP ends.
+func (c *conn) acceptStreams() {
+	for {
+		s, err := c.sctp.AcceptStream()
+		if err != nil {
+			return
+		}
+		if s.StreamIdentifier() == controlChannel {
+			continue // our own Dial of it came second
+		}
+		if !c.confirmed.Load() {
+			c.fail(refused("the peer opened a stream before it was confirmed"))
+			return
+		}
+		c.onStream(c, s)
+	}
+}
+
+// peerGone is the reason of a connection that ended under us.
+func peerGone(err error) error {
+	if errors.Is(err, io.EOF) {
+		return &session.Error{Op: "link", Kind: session.Unavailable, Text: "the peer ended the connection"}
+	}
+	return &session.Error{Op: "link", Kind: session.Unavailable, Text: "the connection to the peer broke", Err: err}
+}
+
+// fail ends the connection for a reason; only the first one counts.
+func (c *conn) fail(err error) {
+	c.once.Do(func() {
+		c.err = err
+		close(c.done)
+		c.cancel()
+	})
+}
+
+// close ends the connection because we want to, and tells the peer.
+func (c *conn) close(reason error) {
+	c.once.Do(func() {
+		c.err = reason
+		c.graceful = true
+		close(c.done)
+		c.cancel()
+	})
+	<-c.finished
+}
+
+// finish takes everything down, in an order that lets the last words out, and
+// waits for it.
+func (c *conn) finish() {
+	defer close(c.finished)
+	<-c.done
+	<-c.settled
+	if c.graceful && c.sctp != nil && c.confirmed.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		if err := c.send(envelope{Type: typeBye, Kind: string(session.Canceled)}); err == nil {
+			_ = c.sctp.Shutdown(ctx) // late or not, it ends now
+		}
+		cancel()
+	}
+	// Closing the carrier first would swallow the close_notify; what reads
+	// from it is unblocked by DTLS and SCTP themselves.
+	if c.sctp != nil {
+		_ = c.sctp.Close()
+	}
+	if c.dtls != nil {
+		_ = c.dtls.Close()
+	}
+	_ = c.carrier.Close()
+	c.work.Wait()
+	c.roam.close()
+}

@@ -1,0 +1,148 @@
+// Package link makes an authenticated session.Session with one peer over
+// WebRTC data channels, through NATs, introduced by signaling that is not
+// trusted.
+//
+// The wire is WebRTC's: ICE (RFC 8445), DTLS 1.2 with SCTP on top (RFC 8261)
+// and data channels (RFC 8831, 8832), described by SDP (RFC 8829). This package
+// composes pion's ICE, DTLS and SCTP itself instead of taking pion/webrtc's
+// PeerConnection, because a running DTLS connection can then move from one ICE
+// agent to another: a new path is built while the old one still carries data.
+// To a peer that is an ordinary ICE restart.
+//
+// # Envelopes
+//
+// Everything the two sides say to each other outside of streams is an
+// envelope: a JSON object of at most 24 KiB. On the Signaler an envelope is
+// one message; on channel 0 it is one binary data channel message. Unknown
+// fields are ignored; an unknown type or version is dropped on the Signaler and
+// ends the connection on channel 0. Bytes are base64 (RFC 4648, section 4),
+// identities are written as session.PeerID does.
+//
+//	v      integer  1
+//	t      string   the type, one of those below
+//
+//	"offer" (S1)  Signaler, offerer, first
+//	  from    string   the offerer
+//	  to      string   the answerer
+//	  nonce   bytes    32, random
+//	  expires integer  Unix seconds; 60 s after it was made
+//	  sdp     string   at most 16 KiB, see below
+//	  sig     bytes    Ed25519 by from, see below
+//
+//	"answer" (S2)  Signaler, answerer, once there is an offer
+//	  nonce   bytes    32, random
+//	  sdp     string
+//	  sig     bytes    by the answerer
+//
+//	"refuse"  Signaler, answerer, instead of an answer
+//	  kind, text string  what session.FromWire reads
+//	  sig     bytes    by the answerer
+//
+//	"candidates"  Signaler and channel 0, both
+//	  gen     integer  which generation of ICE; the first is 0 and left out
+//	  cand    list of at most 48 strings of at most 512 bytes: the value of an
+//	          SDP candidate attribute (RFC 8839, section 5.1), without its name
+//
+//	"restart"  Signaler and channel 0, both
+//	  step    string   "request" (answerer), "offer" (offerer), "answer" (answerer)
+//	  gen     integer  the generation; for a request, a counter of requests
+//	  direct  bool     neither side gathers relays for this generation
+//	  ufrag, pwd string  ICE credentials of the generation; not in a request
+//	  cand    as above: those known at once
+//	  sig     bytes    by the sender
+//
+//	"confirm" (S3)  channel 0, both, first
+//	  sig     bytes
+//	"ready"  channel 0, offerer, second
+//	"ping", "pong"  channel 0, both
+//	  n       integer  a pong repeats its ping's
+//	"facts"  channel 0, both, any time
+//	  stun_failed bool  no STUN server answered the sender over UDP
+//	"bye"  channel 0, both, last
+//	  kind, text string
+//
+// # Signatures
+//
+// A signature covers a label and fields, each preceded by its length as a
+// big-endian uint32. Integers are big-endian uint64. kind is "trunk" for the
+// session's first connection and something else for any other; context is the
+// SHA-256 of what both sides know already (Config.Context); H is SHA-256 of the
+// exact bytes of an SDP; fp is the SHA-256 of a DTLS certificate.
+//
+//	S1      "tandem/sess/1 offer"    kind context idO idA expires nO H(sdpO)
+//	S2      "tandem/sess/1 answer"   kind context idO idA expires nO H(sdpO) nA H(sdpA)
+//	S3      "tandem/sess/1 confirm"  kind context role idO idA nO nA fpO fpA
+//	refuse  "tandem/sess/1 refuse"   kind context idO idA nO H(sdpO) kind text
+//	restart "tandem/sess/1 restart"  kind role idO idA nO nA step gen direct(1 byte) ufrag pwd
+//
+// role is "offerer" or "answerer", that of the signer. Both identities are in
+// every signature, so a certificate that a third peer reuses identifies nobody
+// (RFC 8844). Candidates are not signed: a false one can only waste checks,
+// which carry passwords from the signed SDPs.
+//
+// The answerer refuses an S1 that is not for it, not signed by its sender for
+// this context, more than two minutes past its expiry or further ahead of the
+// clock than a fresh one can be, with an SDP that breaks the rules below, from
+// an identity it does not expect, or with a nonce it has seen. The offerer drops
+// an S2 that is not signed over its own S1, and waits for a better one. S1 is
+// sent again after 0.5 s, 1 s, 2 s and every 4 s; the answerer answers the same
+// S1 again.
+//
+// # Descriptions
+//
+// An SDP has exactly one media section, application over UDP/DTLS/SCTP, and
+// exactly one fingerprint, sha-256, at either level; two values of fingerprint,
+// setup, ice-ufrag, ice-pwd, sctp-port, max-message-size or sctp-init are
+// refused. The offerer's setup is actpass, the answerer's active: the answerer
+// is the DTLS client. sctp-init carries the SCTP INIT chunk in base64 (SNAP);
+// if both have it, SCTP starts established. Each connection has a fresh ECDSA
+// P-256 certificate. DTLS requires client certificates, extended master
+// secrets, X25519 or P-256, and AES-GCM; HelloVerify is skipped because ICE has
+// proved the address. A handshake with another certificate than the signed one
+// fails, and S3 fails after it.
+//
+// # Confirmation
+//
+// Channel 0 is negotiated (RFC 8832, section 6). The offerer confirms first; the
+// answerer verifies that and then confirms; the offerer verifies that and says
+// ready. The offerer opens streams after the answerer's confirm, the answerer
+// after ready, so a stream that arrives earlier can't come from an honest peer:
+// it ends the connection and nothing of it is delivered. S3 has 10 s.
+//
+// # Streams
+//
+// Each stream is a reliable ordered data channel, opened by DATA_CHANNEL_OPEN
+// with an empty label and used without waiting for the ACK. The offerer uses odd
+// SCTP stream IDs, the answerer even ones from 2. What travels on it is package
+// stream's. A peer may have 2000 open (further ones are rejected as busy) and
+// open 2000 a second. A writer waits while its channel has 128 KiB, or all
+// channels have 2 MiB, more outstanding than SCTP's congestion window.
+//
+// # Paths
+//
+// Candidates are those of interfaces that are up and are neither a bridge to
+// containers or virtual machines nor an overlay such as Tailscale, without
+// link-local addresses, at most eight, and server reflexive and relayed ones.
+// Loopback is offered only where there is nothing else, and accepted from a
+// peer only there. mDNS and ICE-TCP candidates are not used. Nothing waits
+// before nomination but relayed pairs, 300 ms. Checks run every 50 ms, keepalives
+// every 500 ms.
+//
+// A new path is made when our addresses change (compared twice a second), when
+// the clocks jump apart by 10 s (the machine slept), when nothing was heard for
+// 2 s, on Rebind, before relay credentials expire, and, if the path is relayed,
+// to look for a direct one: 1, 5 and 20 s after it began and about every 45 s
+// from then on. The offerer makes it, with the next generation number; the
+// answerer asks for it by a request. Both keep the present path until the new one is
+// connected and receive on it for 3 s more; a new path that does not
+// connect in 12 s (6 s for a direct one) is given up. Restart envelopes go over
+// channel 0 and the Signaler at once, except those that look for a direct path,
+// which need channel 0 alone. An offer is repeated like S1.
+//
+// The session ends when nothing was heard for Config.DeadAfter.
+//
+// # Further connections
+//
+// A session can make more connections to the same peer: connect takes any kind
+// and any Signaler, and a stream of the trunk can be one.
+package link

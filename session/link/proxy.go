@@ -1,0 +1,140 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/net/proxy"
+)
+
+// relayDialTimeout bounds reaching a relay over TCP, proxy and TLS included.
+const relayDialTimeout = 10 * time.Second
+
+// relayDialer reaches TURN servers over TCP and TLS, through the HTTP CONNECT
+// proxy that HTTPS_PROXY names, unless NO_PROXY excludes the relay.
+// It exists because pion/ice, given a dialer, leaves TLS to it.
+type relayDialer struct {
+	proxy func(*url.URL) (*url.URL, error)
+	// tls holds the host:port of the relays that speak TLS.
+	tls map[string]bool
+}
+
+var _ proxy.Dialer = (*relayDialer)(nil)
+
+func newRelayDialer(tlsRelays map[string]bool) *relayDialer {
+	return &relayDialer{proxy: httpproxy.FromEnvironment().ProxyFunc(), tls: tlsRelays}
+}
+
+// Dial connects to a relay.
+func (d *relayDialer) Dial(network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), relayDialTimeout)
+	defer cancel()
+	via, err := d.proxy(&url.URL{Scheme: "https", Host: address})
+	if err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	if via == nil {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+	} else {
+		conn, err = connectThrough(ctx, via, address)
+	}
+	if err != nil || !d.tls[address] {
+		return conn, err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return tcpAddressed{secure, conn.LocalAddr()}, nil
+}
+
+// tcpAddressed is a connection whose local address pion/ice can take for TCP.
+type tcpAddressed struct {
+	net.Conn
+	local net.Addr
+}
+
+func (c tcpAddressed) LocalAddr() net.Addr { return c.local }
+
+// connectThrough asks an HTTP proxy for a tunnel (RFC 9110, section 9.3.6).
+func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn, error) {
+	if via.Scheme != "http" && via.Scheme != "https" {
+		dialer, err := proxy.FromURL(via, proxy.Direct)
+		if err != nil {
+			return nil, err
+		}
+		return dialer.Dial("tcp", address)
+	}
+	host := via.Host
+	if via.Port() == "" {
+		host = net.JoinHostPort(via.Hostname(), map[string]string{"http": "80", "https": "443"}[via.Scheme])
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	tunnel := conn
+	if via.Scheme == "https" {
+		tunnel = tls.Client(conn, &tls.Config{ServerName: via.Hostname(), MinVersion: tls.VersionTLS12})
+	}
+	if err := requestTunnel(tunnel, via, address); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return tcpAddressed{tunnel, conn.LocalAddr()}, nil
+}
+
+func requestTunnel(tunnel net.Conn, via *url.URL, address string) error {
+	request := &http.Request{
+		Method: http.MethodConnect,
+		URL:    &url.URL{Opaque: address},
+		Host:   address,
+		Header: make(http.Header),
+	}
+	if user := via.User; user != nil {
+		password, _ := user.Password()
+		credentials := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
+		request.Header.Set("Proxy-Authorization", "Basic "+credentials)
+	}
+	if err := request.Write(tunnel); err != nil {
+		return err
+	}
+	// One byte at a time: what follows the response belongs to the tunnel.
+	response, err := http.ReadResponse(bufio.NewReaderSize(oneByte{tunnel}, 16), request)
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close() // a CONNECT response has none
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the proxy answered %s", response.Status)
+	}
+	return nil
+}
+
+type oneByte struct{ net.Conn }
+
+func (r oneByte) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return r.Conn.Read(p[:1])
+}

@@ -1,0 +1,369 @@
+package link
+
+import (
+	"context"
+	"crypto/sha256"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+
+	"tandem/session"
+)
+
+// The timing of roaming.
+const (
+	tick            = 250 * time.Millisecond
+	networkInterval = 500 * time.Millisecond // how often our addresses are compared
+	clockJump       = 10 * time.Second       // wall clock against monotonic clock: we slept
+
+	resendFirst   = 500 * time.Millisecond
+	resendSlowest = 4 * time.Second
+
+	attemptLimit = 12 * time.Second // for a replacement to work, counted from its beginning
+	directLimit  = 6 * time.Second
+	restartPause = 250 * time.Millisecond // between two beginnings
+	requestPause = time.Second            // between two requests of the answerer
+	linger       = 3 * time.Second        // how long a replaced path still receives
+)
+
+// upgradeAfter is when a relayed path looks for a direct one, counted from when
+// it began; after the last, about every upgradeInterval.
+var upgradeAfter = [...]time.Duration{time.Second, 4 * time.Second, 15 * time.Second}
+
+const upgradeInterval = 45 * time.Second
+
+// roamer owns the paths of a connection: which one is current, which one is
+// being tried, and when a new one is needed. One goroutine runs it; what others
+// may touch is marked.
+type roamer struct {
+	conn      *conn
+	envelopes chan received     // to the goroutine
+	described chan *description // from it, once: the peer's description
+	poke      chan string       // to it: something happened, start over
+
+	main envelope // S1 or S2, for sending again
+
+	current, next *attempt
+	generation    uint32
+	started       bool // current has the peer's credentials
+	offered       envelope
+	answered      envelope
+	resendAt      time.Time
+	resendDelay   time.Duration
+	planned       bool // next was begun although current works
+	nextLimit     time.Time
+	lastBegin     time.Time
+	lastRequest   time.Time
+	wanted        string // why a new path is needed, or ""
+	requests      uint32 // counts the answerer's requests, so that none is replayed
+
+	isConfirmed chan struct{}
+	up          bool
+	upgrades    int
+	upgradeAt   time.Time
+
+	addresses   [sha256.Size]byte
+	addressesAt time.Time
+	wall        time.Time
+	ping        pinger
+	factsSent   bool
+	retired     sync.WaitGroup
+
+	report report // has its own lock
+}
+
+type received struct {
+	envelope envelope
+	trunk    bool
+}
+
+func newRoamer(c *conn, first *attempt) *roamer {
+	r := &roamer{
+		conn: c, envelopes: make(chan received, 16), described: make(chan *description, 1), poke: make(chan string, 1),
+		current: first, isConfirmed: make(chan struct{}), resendDelay: resendFirst, wall: time.Now(),
+	}
+	r.addresses, _ = c.config.network.snapshot()
+	r.addressesAt = time.Now()
+	r.resendAt = r.addressesAt.Add(r.resendDelay)
+	return r
+}
+
+// deliver hands over an envelope that arrived on the Signaler or the trunk.
+func (r *roamer) deliver(ctx context.Context, e envelope, trunk bool) {
+	select {
+	case r.envelopes <- received{e, trunk}:
+	case <-ctx.Done():
+	}
+}
+
+// rebind asks for a new path because the network may have changed. It never
+// blocks.
+func (r *roamer) rebind(why string) {
+	select {
+	case r.poke <- why:
+	default:
+	}
+}
+
+// confirmed tells that S3 is done.
+func (r *roamer) confirmed() { close(r.isConfirmed) }
+
+func (r *roamer) run(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	isConfirmed := r.isConfirmed
+	for {
+		var nextWake chan struct{}
+		if r.next != nil {
+			nextWake = r.next.wake
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case got := <-r.envelopes:
+			r.receive(ctx, got)
+		case <-r.current.wake:
+			r.trickle(r.current)
+		case <-nextWake:
+			r.trickle(r.next)
+		case why := <-r.poke:
+			r.wanted = why
+		case <-isConfirmed:
+			isConfirmed = nil
+			r.up = true
+			r.report.begin(time.Now())
+		case <-ticker.C:
+			r.watch(time.Now())
+		}
+		r.step(ctx, time.Now())
+	}
+}
+
+// close ends every path, after run has returned.
+func (r *roamer) close() {
+	r.current.close()
+	if r.next != nil {
+		r.next.close()
+	}
+	r.retired.Wait()
+}
+
+func (r *roamer) trickle(a *attempt) {
+	fresh := a.takeLocal()
+	if len(fresh) == 0 {
+		return
+	}
+	r.conn.out.trickle(a.generation, fresh)
+	if r.up {
+		r.tell(envelope{Type: typeCandidates, Generation: a.generation, Candidates: fresh})
+	}
+}
+
+// tell sends on channel 0, if that is open. A failure shows elsewhere.
+func (r *roamer) tell(e envelope) {
+	if r.up {
+		_ = r.conn.send(e)
+	}
+}
+
+// receive acts on one envelope. Whatever does not fit the moment is dropped:
+// envelopes may be old, repeated or forged.
+func (r *roamer) receive(ctx context.Context, got received) {
+	e := &got.envelope
+	switch e.Type {
+	case typeOffer:
+		// The same S1 again: our S2 was lost.
+		if r.conn.role == answerer && string(e.Nonce) == string(r.conn.transcript.offerNonce) && !r.up {
+			_ = r.conn.out.put(r.main) // was sent before, so it fits
+		}
+	case typeAnswer:
+		r.receiveAnswer(e)
+	case typeRefuse:
+		if r.conn.role == offerer && !r.started {
+			if refusal, ok := verifyRefusal(e, &r.conn.transcript); ok {
+				r.conn.fail(refusal)
+			}
+		}
+	case typeCandidates:
+		for _, a := range []*attempt{r.current, r.next} {
+			if a != nil && a.generation == e.Generation {
+				a.addRemote(e.Candidates, r.conn.log)
+			}
+		}
+	case typeRestart:
+		r.receiveRestart(ctx, e)
+	case typePong:
+		if r.ping.pong(e.Number, time.Now()) {
+			r.report.setRTT(r.ping.rtt)
+		}
+	case typeFacts:
+		if got.trunk {
+			r.report.setPeerFacts(e.STUNFailed)
+		}
+	}
+}
+
+func (r *roamer) receiveAnswer(e *envelope) {
+	if r.conn.role != offerer || r.started {
+		return
+	}
+	remote, err := verifyAnswer(e, &r.conn.transcript)
+	if err != nil {
+		r.conn.log.Debug("answer refused", "error", err)
+		r.report.setRefused(err)
+		return
+	}
+	if err := r.current.start(true, remote.ufrag, remote.password, r.conn.carrier.receive); err != nil {
+		r.conn.fail(err)
+		return
+	}
+	r.started = true
+	r.current.addRemote(remote.candidates, r.conn.log)
+	r.conn.carrier.current.Store(r.current)
+	r.described <- remote
+}
+
+// watch looks at what nobody tells us: our addresses, the clock, silence.
+func (r *roamer) watch(now time.Time) {
+	if now.Sub(r.addressesAt) >= networkInterval {
+		r.addressesAt = now
+		if addresses, _ := r.conn.config.network.snapshot(); addresses != r.addresses {
+			r.addresses = addresses
+			r.wanted = "our addresses have changed"
+		}
+	}
+	// The monotonic clock stops while the machine sleeps, the wall clock doesn't.
+	if jump := now.Round(0).Sub(r.wall.Round(0)) - now.Sub(r.wall); jump > clockJump || jump < -clockJump {
+		r.wanted = "the clock has jumped"
+	}
+	r.wall = now
+	if !r.up {
+		return
+	}
+	if silence := r.conn.carrier.silence(); silence > r.conn.config.DeadAfter {
+		r.conn.fail(&session.Error{
+			Op: "link", Kind: session.Unavailable,
+			Text: "nothing was heard from the peer for " + silence.Round(time.Second).String(),
+		})
+		return
+	}
+	if r.ping.due(now, r.conn.config.active()) {
+		r.tell(r.ping.next(now))
+	}
+}
+
+// step does whatever the state of the paths calls for.
+func (r *roamer) step(ctx context.Context, now time.Time) {
+	if r.conn.role == offerer && !r.started {
+		// S1 again, until there is an answer.
+		if now.After(r.resendAt) {
+			_ = r.conn.out.put(r.main) // was sent before, so it fits
+			r.resendLater(now)
+		}
+		return
+	}
+
+	state, pair := r.current.status()
+	r.observe(now, pair, state)
+	if r.next != nil {
+		r.stepNext(now)
+	}
+	switch state {
+	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
+		if r.wanted == "" && (r.next == nil || r.planned) {
+			r.wanted = "the path is silent"
+		}
+	}
+	if r.wanted != "" {
+		r.replace(ctx, now, r.wanted, false)
+		return
+	}
+	if r.up && r.next == nil && state == ice.ConnectionStateConnected {
+		r.improve(ctx, now, pair)
+	}
+}
+
+// stepNext follows the replacement: promotes it when it works, gives up on it
+// when it doesn't.
+func (r *roamer) stepNext(now time.Time) {
+	state, _ := r.next.status()
+	switch {
+	case state == ice.ConnectionStateConnected:
+		r.promote(now)
+	case state == ice.ConnectionStateFailed, now.After(r.nextLimit):
+		r.conn.log.Debug("replacement path failed", "generation", r.next.generation)
+		r.report.attemptFailed(r.next)
+		r.retire(r.next, 0)
+		r.next = nil
+	case r.conn.role == offerer && r.next.conn.Load() == nil && now.After(r.resendAt):
+		r.sendRestart(r.offered)
+		r.resendLater(now)
+	}
+}
+
+func (r *roamer) resendLater(now time.Time) {
+	r.resendDelay = min(2*r.resendDelay, resendSlowest)
+	r.resendAt = now.Add(r.resendDelay)
+}
+
+func (r *roamer) promote(now time.Time) {
+	old := r.current
+	r.current, r.next = r.next, nil
+	r.conn.carrier.current.Store(r.current)
+	r.retire(old, linger)
+	_, pair := r.current.status()
+	r.conn.log.Debug("path replaced", "generation", r.current.generation)
+	r.observe(now, pair, ice.ConnectionStateConnected)
+}
+
+// retire closes a path after a while, so that what is on its way still arrives.
+func (r *roamer) retire(a *attempt, after time.Duration) {
+	r.retired.Go(func() {
+		t := time.NewTimer(after)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-r.conn.done:
+		}
+		a.close()
+	})
+}
+
+// improve looks for something better than a path that works.
+func (r *roamer) improve(ctx context.Context, now time.Time, pair *ice.CandidatePair) {
+	if pair == nil {
+		return
+	}
+	if pair.Local.Type() == ice.CandidateTypeRelay && r.current.needsRenewal(now) {
+		r.replace(ctx, now, "the relay's credentials expire", true)
+		return
+	}
+	if !isRelayed(pair) {
+		r.upgrades, r.upgradeAt = 0, time.Time{}
+		return
+	}
+	if r.conn.role != offerer || r.conn.config.RelayOnly {
+		return
+	}
+	if r.upgradeAt.IsZero() {
+		r.upgradeAt = now.Add(upgradeAfter[0])
+	}
+	if now.Before(r.upgradeAt) {
+		return
+	}
+	r.upgrades++
+	if r.upgrades < len(upgradeAfter) {
+		r.upgradeAt = now.Add(upgradeAfter[r.upgrades])
+	} else {
+		r.upgradeAt = now.Add(upgradeInterval + rand.N(upgradeInterval/3) - upgradeInterval/6)
+	}
+	if err := r.begin(ctx, now, true, true); err != nil {
+		r.conn.log.Debug("no direct attempt", "error", err)
+	}
+}
+
+func isRelayed(p *ice.CandidatePair) bool {
+	return p.Local.Type() == ice.CandidateTypeRelay || p.Remote.Type() == ice.CandidateTypeRelay
+}
