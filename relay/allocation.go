@@ -1,0 +1,245 @@
+package relay
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A client is the 5-tuple that owns an allocation.
+type client interface {
+	// send queues or sends one whole message. It doesn't block: what there is
+	// no room for is lost.
+	send(message []byte)
+	// stream reports whether messages are padded to four bytes.
+	stream() bool
+	// detach says that the allocation has ended.
+	detach(a *allocation)
+}
+
+// allocation is one relayed address. To pion/turn it is the socket that it
+// asked for: ReadFrom returns only when the allocation has ended, and in
+// between carries what peers send.
+type allocation struct {
+	server *Server
+	owner  *user
+	public netip.AddrPort
+	conn   *net.UDPConn
+	client atomic.Pointer[client] // nil until pion has made the allocation
+	// expires is when it ends unless refreshed, in Unix nanoseconds; 0 until
+	// pion has said so.
+	expires atomic.Int64
+	once    sync.Once
+
+	mu          sync.RWMutex
+	permissions map[netip.Addr]struct{}
+	byNumber    map[uint16]peer
+	byAddr      map[netip.AddrPort]peer
+}
+
+// peer is a transport address with a channel.
+type peer struct {
+	addr    netip.AddrPort
+	channel uint16
+	route   route
+}
+
+// mayAdd reports whether the allocation has room for a permission for addr.
+func (a *allocation) mayAdd(addr netip.Addr) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	_, known := a.permissions[addr]
+	return known || len(a.permissions) < a.server.cfg.Limits.Peers
+}
+
+// permit and bind are the second check of the policy: what it refuses never
+// enters the tables that the data path reads.
+func (a *allocation) permit(addr netip.Addr) {
+	if !a.server.policy.permits(addr) {
+		a.server.stats.refusedPeers.Add(1)
+		return
+	}
+	a.mu.Lock()
+	a.permissions[addr] = struct{}{}
+	a.mu.Unlock()
+}
+
+func (a *allocation) forbid(addr netip.Addr) {
+	a.mu.Lock()
+	delete(a.permissions, addr)
+	a.mu.Unlock()
+}
+
+func (a *allocation) bind(channel uint16, addr netip.AddrPort) {
+	r := a.server.policy.route(addr)
+	if r == (route{}) {
+		a.server.stats.refusedPeers.Add(1)
+		return
+	}
+	a.mu.Lock()
+	p := peer{addr: addr, channel: channel, route: r}
+	a.byNumber[channel], a.byAddr[addr] = p, p
+	full := len(a.byNumber) > a.server.cfg.Limits.Peers
+	a.mu.Unlock()
+	if full {
+		// pion/turn looks channels up one by one, and can't be told to refuse
+		// one; who asks for this many isn't a client of ours.
+		a.server.log.Debug("an allocation with too many channels ends", "relayed", a.public)
+		a.expires.Store(time.Now().UnixNano()) // see ending
+		_ = a.conn.Close()
+	}
+}
+
+func (a *allocation) unbind(channel uint16) {
+	a.mu.Lock()
+	delete(a.byAddr, a.byNumber[channel].addr)
+	delete(a.byNumber, channel)
+	a.mu.Unlock()
+}
+
+func (a *allocation) boundTo(channel uint16) (peer, bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	p, ok := a.byNumber[channel]
+	return p, ok
+}
+
+// lookup finds the channel of addr, and whether addr may reach the client.
+func (a *allocation) lookup(addr netip.AddrPort) (p peer, bound, permitted bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if p, bound = a.byAddr[addr]; bound {
+		return p, true, true
+	}
+	_, permitted = a.permissions[addr.Addr()]
+	return peer{}, false, permitted
+}
+
+// refreshed notes that pion has given the allocation another lifetime. The
+// answer to a retransmitted Allocate request repeats the first lifetime but
+// doesn't extend it.
+func (a *allocation) refreshed(lifetime time.Duration, first bool) {
+	at := time.Now().Add(lifetime).UnixNano()
+	if first {
+		a.expires.CompareAndSwap(0, at)
+		return
+	}
+	a.expires.Store(at)
+}
+
+// ending reports whether the allocation is about to expire. pion/turn v5.1.1
+// dereferences a nil timer if an allocation expires while a permission is being
+// added to it, which would end the process, so in its last second an allocation
+// takes no new ones.
+func (a *allocation) ending() bool {
+	at := a.expires.Load()
+	return at != 0 && time.Until(time.Unix(0, at)) < time.Second
+}
+
+// toPeer carries d from the client.
+func (a *allocation) toPeer(d datagram, to netip.AddrPort, r route) {
+	if !a.server.account(a.owner, d.len()) {
+		return
+	}
+	if r.inside {
+		if target := a.server.allocationAt(to); target != nil {
+			a.server.stats.toPeer.Add(uint64(d.len()))
+			target.deliver(d, a.public)
+			return
+		}
+	}
+	if !r.outside {
+		a.server.stats.refusedPeers.Add(1)
+		return
+	}
+	if _, err := a.conn.WriteToUDPAddrPort(d.bytes(), to); err == nil {
+		a.server.stats.toPeer.Add(uint64(d.len()))
+	}
+}
+
+// fromPeer carries d, which came through the socket, to the client.
+func (a *allocation) fromPeer(d datagram, from netip.AddrPort) {
+	p, bound, permitted := a.lookup(from)
+	if bound && !p.route.outside || !bound && permitted && !a.server.policy.route(from).outside {
+		permitted = false
+	}
+	if !permitted {
+		a.server.stats.refusedPeers.Add(1)
+		return
+	}
+	if a.server.account(a.owner, d.len()) {
+		a.forward(d, from, p.channel)
+	}
+}
+
+// deliver carries d, which came from another allocation, to the client. The
+// sender's user has paid for it; the receiver's does too.
+func (a *allocation) deliver(d datagram, from netip.AddrPort) {
+	p, _, permitted := a.lookup(from)
+	if !permitted {
+		a.server.stats.refusedPeers.Add(1)
+		return
+	}
+	if a.server.account(a.owner, d.len()) {
+		a.forward(d, from, p.channel)
+	}
+}
+
+// forward wraps d for the client. Channel 0 is none.
+func (a *allocation) forward(d datagram, from netip.AddrPort, channel uint16) {
+	to := a.client.Load()
+	if to == nil {
+		return
+	}
+	a.server.stats.toClient.Add(uint64(d.len()))
+	if channel != 0 {
+		d = d.asChannelData(channel, (*to).stream())
+	} else {
+		d = d.asDataIndication(from)
+	}
+	(*to).send(d.bytes())
+}
+
+// ReadFrom implements net.PacketConn for pion/turn.
+func (a *allocation) ReadFrom([]byte) (int, net.Addr, error) {
+	defer a.server.pumps.Done()
+	buf := newDatagram()
+	for {
+		d, from, err := buf.readFrom(a.conn)
+		if err != nil {
+			return 0, nil, err
+		}
+		a.fromPeer(d, from)
+	}
+}
+
+// WriteTo implements net.PacketConn; pion/turn sees no data to write.
+func (a *allocation) WriteTo([]byte, net.Addr) (int, error) { return 0, net.ErrClosed }
+
+// Close ends the allocation. It never fails, because pion/turn would stop
+// closing the others.
+func (a *allocation) Close() error {
+	a.once.Do(func() {
+		_ = a.conn.Close()
+		a.server.release(a)
+		if c := a.client.Load(); c != nil {
+			(*c).detach(a)
+		}
+		a.server.pumps.Done()
+	})
+	return nil
+}
+
+// LocalAddr implements net.PacketConn.
+func (a *allocation) LocalAddr() net.Addr { return a.conn.LocalAddr() }
+
+// SetDeadline implements net.PacketConn.
+func (a *allocation) SetDeadline(t time.Time) error { return a.conn.SetDeadline(t) }
+
+// SetReadDeadline implements net.PacketConn.
+func (a *allocation) SetReadDeadline(t time.Time) error { return a.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.PacketConn.
+func (a *allocation) SetWriteDeadline(t time.Time) error { return a.conn.SetWriteDeadline(t) }
