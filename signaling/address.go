@@ -1,0 +1,102 @@
+package signaling
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// address is a server's URL, checked.
+type address struct {
+	base *url.URL // http or https, without query, fragment and trailing slash
+}
+
+// ServerURL checks a server's address and gives it its one spelling. It takes
+// http, https, ws and wss URLs, with or without a path before /v1, and bare
+// hosts with or without a port; a bare host means https, except for loopback
+// and private addresses, where it means http as an embedded server on a LAN speaks.
+//
+// Plain http to anything but loopback, private and link-local addresses,
+// localhost and names under .local is refused unless insecure is true. What
+// the server carries is sealed from end to end either way; without TLS, whoever
+// is on the path learns what the server learns and can do what it could do.
+func ServerURL(server string, insecure bool) (string, error) {
+	a, err := parseAddress(server, insecure)
+	if err != nil {
+		return "", err
+	}
+	return a.String(), nil
+}
+
+func parseAddress(server string, insecure bool) (address, error) {
+	bad := func(text, hint string) (address, error) {
+		return address{}, &Error{Op: "server address", Kind: KindInvalid, Text: printable(server) + " " + text, Hint: hint}
+	}
+	const form = "write it like https://signal.example.org or 192.168.1.5:8080"
+	text := strings.TrimSpace(server)
+	if len(text) > maxString {
+		return bad("is too long", form)
+	}
+	bare := !strings.Contains(text, "://")
+	if bare {
+		// A bare IPv6 address wants its brackets.
+		if ip, err := netip.ParseAddr(text); err == nil && ip.Is6() {
+			text = "[" + text + "]"
+		}
+		text = "https://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Opaque != "" {
+		return bad("is not the address of a server", form)
+	}
+	switch u.Scheme {
+	case "http", "https":
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	default:
+		return bad("is not the address of a server: "+u.Scheme+" is not spoken here", form)
+	}
+	near := nearby(u.Hostname())
+	if bare && near {
+		u.Scheme = "http"
+	}
+	if u.Scheme == "http" && !near && !insecure {
+		return bad("has no TLS", "use https://"+u.Host+", or allow plain http if you accept that anyone on the way sees who talks to whom")
+	}
+	clean := &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: strings.TrimRight(u.Path, "/")}
+	clean.Host = strings.TrimSuffix(clean.Host, ":") // "host:" has the default port
+	if u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443" {
+		clean.Host = strings.TrimSuffix(clean.Host, ":"+u.Port())
+	}
+	return address{clean}, nil
+}
+
+// nearby reports whether host is on this machine or its networks, as far as
+// its spelling tells.
+func nearby(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local")
+}
+
+func (a address) String() string { return a.base.String() }
+
+// host is what a claim signs.
+func (a address) host() string { return CanonicalHost(a.base.Host) }
+
+func (a address) path(p string) string { return a.base.JoinPath(p).String() }
+
+// plain says "http" or "https" as the other scheme, for hints.
+func (a address) otherScheme() string {
+	other := "https"
+	if a.base.Scheme == "https" {
+		other = "http"
+	}
+	return fmt.Sprintf("%s://%s", other, a.base.Host)
+}

@@ -1,0 +1,80 @@
+package signaling
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// relayCache is what a server last gave us, and until when to use it.
+type relayCache struct {
+	relays []Relay
+	until  time.Time
+}
+
+// defaultRelayTTL is how long credentials without a ttl are kept.
+const defaultRelayTTL = time.Hour
+
+// Relays is the relays of all connected servers, with credentials that last for at
+// least half of their time. Servers that fail to answer are left out; it is
+// an error if all fail or none is connected before ctx ends. No relays at all are no
+// error.
+func (c *Client) Relays(ctx context.Context) ([]Relay, error) {
+	var all []Relay
+	var ask []*conn
+	cached := false
+	for _, u := range c.servers {
+		u.mu.Lock()
+		switch {
+		case time.Now().Before(u.relays.until):
+			all = append(all, u.relays.relays...)
+			cached = true
+		case u.live != nil:
+			ask = append(ask, u.live)
+		}
+		u.mu.Unlock()
+	}
+	if !cached && len(ask) == 0 {
+		var err error
+		if ask, err = c.online(ctx, "relays"); err != nil {
+			return nil, err
+		}
+	}
+	answers := make([][]Relay, len(ask))
+	errs := make([]error, len(ask))
+	var wg sync.WaitGroup
+	for i, live := range ask {
+		wg.Go(func() { answers[i], errs[i] = live.relays(ctx) })
+	}
+	wg.Wait()
+	failed := 0
+	for i := range ask {
+		if errs[i] != nil {
+			failed++
+		}
+		all = append(all, answers[i]...)
+	}
+	if !cached && failed == len(ask) {
+		return nil, errs[0]
+	}
+	return slices.Clone(all), nil
+}
+
+// relays asks the server for relays and keeps them.
+func (k *conn) relays(ctx context.Context) ([]Relay, error) {
+	reply, err := k.request(ctx, Message{Type: TypeRelay})
+	if err != nil {
+		return nil, err
+	}
+	ttl := defaultRelayTTL
+	for _, r := range reply.Relays {
+		if r.TTL > 0 {
+			ttl = min(ttl, time.Duration(r.TTL)*time.Second)
+		}
+	}
+	k.u.mu.Lock()
+	k.u.relays = relayCache{reply.Relays, time.Now().Add(ttl / 2)}
+	k.u.mu.Unlock()
+	return reply.Relays, nil
+}
