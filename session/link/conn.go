@@ -181,6 +181,16 @@ func (c *conn) establish(ctx, runCtx context.Context) error {
 		return c.roam.noAnswer(ctx)
 	}
 
+	// Before there is a path, the first flight would only be lost, and cost a
+	// retransmission.
+	select {
+	case <-c.roam.connected:
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return c.roam.noPath(ctx)
+	}
+
 	// DTLS reads from a carrier that Close unblocks; a failure elsewhere must
 	// end it too.
 	ctx, cancel := context.WithCancel(ctx)

@@ -22,6 +22,11 @@ const (
 	// openRate and openBurst bound how fast a peer may open streams.
 	openRate  = 2000
 	openBurst = MaxStreams
+	// ourRate and ourBurst are how fast we open streams ourselves: under the
+	// peer's rate, and few enough at once for pion's queue of 16 new streams.
+	// What overflows that queue is lost and costs an RTO.
+	ourRate  = 1500
+	ourBurst = 10
 	// headerTimeout is how long a new stream may stay without a header.
 	headerTimeout = 10 * time.Second
 	// handlerTimeout is how long Close waits for handlers, which were told to
@@ -131,7 +136,8 @@ type Link struct {
 	peer   session.Peer
 	trunk  *conn
 	role   role
-	rates  *rate.Limiter
+	opens  *rate.Limiter // ours
+	rates  *rate.Limiter // the peer's
 
 	handlers context.Context // ends when the session does
 	cancel   context.CancelFunc
@@ -211,7 +217,8 @@ func receiveOffer(ctx context.Context, config *Config, kind string, sig session.
 
 func newLink(ctx context.Context, config *Config, r role, peer session.PeerID, offer *envelope, sig session.Signaler) (*Link, error) {
 	l := &Link{
-		config: config, peer: session.Peer{ID: peer}, role: r, rates: rate.NewLimiter(openRate, openBurst),
+		config: config, peer: session.Peer{ID: peer}, role: r, opens: rate.NewLimiter(ourRate, ourBurst),
+		rates:   rate.NewLimiter(openRate, openBurst),
 		streams: make(map[uint16]*stream.Stream), done: make(chan struct{}), nextID: 1, // the offerer is the DTLS server: odd (RFC 8832)
 	}
 	if config.Name != nil {

@@ -30,7 +30,7 @@ func newDevice(t testing.TB) *device {
 	return &device{key}
 }
 
-func (d *device) ID() session.PeerID        { return session.PeerID(d.key.Public().(ed25519.PublicKey)) }
+func (d *device) ID() session.PeerID         { return session.PeerID(d.key.Public().(ed25519.PublicKey)) }
 func (d *device) Sign(message []byte) []byte { return ed25519.Sign(d.key, message) }
 
 // pipeEnd is one end of an in-process Signaler; whoever carries envelopes may

@@ -41,6 +41,7 @@ type roamer struct {
 	conn      *conn
 	envelopes chan received     // to the goroutine
 	described chan *description // from it, once: the peer's description
+	connected chan struct{}     // closed by it when there is a path for the first time
 	poke      chan string       // to it: something happened, start over
 
 	main envelope // S1 or S2, for sending again
@@ -61,6 +62,7 @@ type roamer struct {
 
 	isConfirmed chan struct{}
 	up          bool
+	reachable   bool // connected is closed
 	upgrades    int
 	upgradeAt   time.Time
 
@@ -81,7 +83,8 @@ type received struct {
 
 func newRoamer(c *conn, first *attempt) *roamer {
 	r := &roamer{
-		conn: c, envelopes: make(chan received, 16), described: make(chan *description, 1), poke: make(chan string, 1),
+		conn: c, envelopes: make(chan received, 16), described: make(chan *description, 1),
+		connected: make(chan struct{}), poke: make(chan string, 1),
 		current: first, isConfirmed: make(chan struct{}), resendDelay: resendFirst, wall: time.Now(),
 	}
 	r.addresses, _ = c.config.network.snapshot()
@@ -267,6 +270,10 @@ func (r *roamer) step(ctx context.Context, now time.Time) {
 
 	state, pair := r.current.status()
 	r.observe(now, pair, state)
+	if state == ice.ConnectionStateConnected && !r.reachable {
+		r.reachable = true
+		close(r.connected)
+	}
 	if r.next != nil {
 		r.stepNext(now)
 	}

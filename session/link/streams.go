@@ -16,8 +16,11 @@ const maxStreamID = 65534
 
 // Open starts a request on a data channel of its own.
 func (l *Link) Open(ctx context.Context, h session.Header) (session.Stream, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err := l.opens.Wait(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &session.Error{Op: "open", Kind: session.Timeout, Text: "too many streams wait to be opened", Err: err}
 	}
 	id, err := l.reserve()
 	if err != nil {
