@@ -45,7 +45,7 @@ func (w *WAN) NAT(k Kind, opts ...Option) *NAT {
 	w.lab.must(err)
 	n.at = at
 
-	script := []string{"link set dev wan mtu 1500 txqueuelen 10000 addrgenmode none up"}
+	script := []string{"link set dev wan mtu 1500 txqueuelen 10000 addrgenmode none", "link set dev wan up"}
 	if n.conf.v4 {
 		if k == Public {
 			n.lan4 = block4(at.number)
@@ -188,9 +188,12 @@ func (n *NAT) finish(script []string) error {
 func (n *NAT) plug(ns *namespace, dev string) (port string, err error) {
 	n.ports++
 	port = fmt.Sprintf("port%d", n.ports)
+	// Far from the other end's index: the kernel holds news of a link whose two ends have the same
+	// index back for up to a second.
 	return port, n.ns.ip(
 		fmt.Sprintf("link add name %s index %d type veth peer name %s netns %s", port, 1000+n.ports, dev, ns.path()),
-		fmt.Sprintf("link set dev %s master lan addrgenmode none up", port))
+		fmt.Sprintf("link set dev %s master lan addrgenmode none", port), // before it is up
+		fmt.Sprintf("link set dev %s up", port))
 }
 
 // ready waits until the interface at a port of the local network passes packets, which the kernel

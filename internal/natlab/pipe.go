@@ -42,7 +42,6 @@ type pipe struct {
 	closed bool
 	random *rand.Rand
 	free   time.Time // when the link has sent all it accepted
-	last   time.Time // when the last queued packet is due
 	queue  fifo
 	count  Traffic
 	run    *runner // nil until a packet has to wait
@@ -67,51 +66,50 @@ func newPipe(name string, l Link, pool *sync.Pool, next func(*frame)) *pipe {
 // send offers f to the link, which now owns it.
 func (p *pipe) send(f *frame) {
 	p.mu.Lock()
-	wait, ok := p.admit(f.n)
+	due, ok := p.admit(f.n)
 	if !ok {
 		p.mu.Unlock()
 		p.pool.Put(f)
 		return
 	}
-	if !wait {
+	if due.IsZero() {
 		p.delivered(f)
 		p.mu.Unlock()
 		p.emit(f)
 		return
 	}
-	p.queue.push(waiting{f, p.last})
 	if p.run == nil {
-		p.run = startRunner(p.drain)
+		p.run = startRunner(func() { p.drain() })
 	}
-	r, wake := p.run, p.queue.len() == 1
+	p.queue.push(waiting{f, due})
+	if p.queue.len() == 1 {
+		p.run.after(0)
+	}
 	p.mu.Unlock()
-	if wake {
-		r.wake()
-	}
 }
 
-// admit decides what becomes of a packet of n bytes. If it has to wait, p.last says until when.
-func (p *pipe) admit(n int) (wait, ok bool) {
+// admit decides whether a packet of n bytes gets through, and when; zero means at once.
+func (p *pipe) admit(n int) (due time.Time, ok bool) {
 	l := &p.link
 	switch {
 	case p.closed:
-		return false, false
+		return due, false
 	case p.cut:
 		p.count.Cut++
-		return false, false
+		return due, false
 	case l.MTU > 0 && n > l.MTU:
 		p.count.TooBig++
-		return false, false
+		return due, false
 	}
 	if l.Rate == 0 && l.Delay == 0 && l.Jitter == 0 && p.queue.len() == 0 {
 		if l.Loss > 0 && p.random.Float64() < l.Loss {
 			p.count.Lost++
-			return false, false
+			return due, false
 		}
-		return false, true
+		return due, true
 	}
 	now := time.Now()
-	due := now
+	due = now
 	if l.Rate > 0 {
 		start := p.free
 		if start.Before(now) {
@@ -119,31 +117,28 @@ func (p *pipe) admit(n int) (wait, ok bool) {
 		}
 		if start.Sub(now) > l.queueLimit() {
 			p.count.Dropped++
-			return false, false
+			return due, false
 		}
 		p.free = start.Add(l.sending(n))
 		due = p.free
 	}
 	if l.Loss > 0 && p.random.Float64() < l.Loss { // after it has used the link, as on a real one
 		p.count.Lost++
-		return false, false
+		return due, false
 	}
 	if p.queue.len() >= inFlightLimit {
 		p.count.Dropped++
-		return false, false
+		return due, false
 	}
 	due = due.Add(l.Delay)
 	if l.Jitter > 0 {
 		due = due.Add(time.Duration(p.random.Int64N(int64(l.Jitter) + 1)))
 	}
-	if due.After(p.last) {
-		p.last = due
-	}
-	return true, true
+	return due, true
 }
 
-// drain delivers what is due and reports when to come back; zero means when woken.
-func (p *pipe) drain() (sleep time.Duration) {
+// drain delivers what is due and sets the timer for what is not yet; left is how long that is.
+func (p *pipe) drain() (left time.Duration) {
 	for {
 		p.mu.Lock()
 		w, ok := p.queue.peek()
@@ -152,8 +147,10 @@ func (p *pipe) drain() (sleep time.Duration) {
 			return 0
 		}
 		if left := time.Until(w.due); left > 0 {
+			left = max(left, leastSleep)
+			p.run.after(left)
 			p.mu.Unlock()
-			return max(left, leastSleep)
+			return left
 		}
 		p.queue.pop()
 		if p.cut {
@@ -282,15 +279,14 @@ func (q *fifo) pop() {
 	q.n--
 }
 
-// runner calls a function again and again on a goroutine of its own, each time when woken or after
-// the time the function asked for. It sleeps on a kernel timer: the Go runtime's wait for the
-// network, which is also its sleep, counts in whole milliseconds.
+// runner calls a function on a goroutine of its own whenever its timer fires. It is a kernel timer
+// because the Go runtime, waiting for packets and timers at once, counts in whole milliseconds.
 type runner struct {
-	timer *os.File // a timerfd; waking sets it to fire at once
+	timer *os.File // a timerfd
 	done  chan struct{}
 }
 
-func startRunner(step func() time.Duration) *runner {
+func startRunner(step func()) *runner {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		panic("natlab: timerfd: " + err.Error()) // only for want of descriptors or memory
@@ -303,24 +299,20 @@ func startRunner(step func() time.Duration) *runner {
 			if _, err := r.timer.Read(fired[:]); err != nil {
 				return
 			}
-			if d := step(); d > 0 {
-				r.set(d)
-			}
+			step()
 		}
 	}()
 	return r
 }
 
-// wake makes the runner call its function soon.
-func (r *runner) wake() { r.set(1) }
-
-func (r *runner) set(d time.Duration) {
+// after sets the timer, in place of what it was set to.
+func (r *runner) after(d time.Duration) {
 	conn, err := r.timer.SyscallConn()
 	if err != nil {
 		return // closed
 	}
 	conn.Control(func(fd uintptr) {
-		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(1, int64(d)))} // 0 would stop it
 		unix.TimerfdSettime(int(fd), 0, &spec, nil)
 	})
 }

@@ -101,7 +101,9 @@ func (s *site) route(f *frame) {
 	to := w.owner(dst)
 	if !ok || to == nil || w.owner(src) != s {
 		w.mu.RUnlock()
-		w.stray.Add(1)
+		if !dst.IsMulticast() { // which only looks for neighbours
+			w.stray.Add(1)
+		}
 		w.pool.Put(f)
 		return
 	}
