@@ -1,0 +1,114 @@
+// Package folder is the service "folder/1": a named directory that a peer can
+// list, read and, where granted, write. Service is the side that has the
+// directory; Client is the other one, and copies single files and whole trees
+// in both directions with progress, resume and verification.
+//
+// # Opening
+//
+// The Header's resource is the name of the share; empty means the only one
+// there is. Its action is "read" or "write"; "write" includes "read". A stream
+// opened with "read" answers every change with the kind "denied".
+//
+// # Messages
+//
+// The client sends requests, and the server answers each with one reply, in
+// the order of the requests. The client need not wait for a reply before it
+// sends the next request, so many small files travel without a round trip
+// each; it must go on reading replies while it sends.
+//
+// Everything on the stream is a unit: a uint32 length, big-endian, and that
+// many bytes. There are two kinds, and the place says which it is:
+//
+//	message  JSON, 1 to 65536 bytes (MaxMessage)
+//	block    raw bytes, 0 to 262144 (MaxBlock)
+//
+// A request or reply is a message. If its "body" is true, it is followed by
+// blocks, an empty block, and one more message, the trailer. Whoever gets a
+// request it will not fulfil reads past its body. A server that fails in the
+// midst of a body replies at once, and the client may then end the body early
+// with a trailer that holds an error.
+//
+//	request  {"id", "op", "path", "body", …}           client
+//	reply    {"id", "error", "body", …}                server; id is the request's
+//	trailer  {"error", "hash", "skipped"}              whoever sent the body
+//
+// An "error" is {"kind", "text"} as in session.Error, and absent where there is
+// none. Unknown fields are ignored; absent ones are zero. A client counts ids
+// from 1. A hash is BLAKE3 with 32 bytes, in lower-case hexadecimal. Sizes,
+// offsets and lengths are bytes; "mtime" is nanoseconds since 1970 UTC.
+//
+//	entry    {"name", "dir", "size", "mtime", "exec"}
+//
+// # Paths
+//
+// A path is relative to the share, with "/" between its names, at most 4096
+// bytes; the share itself is "". A name is 1 to 255 bytes of UTF-8 without
+// control characters, "/", "\", ":" and NUL; it is not "." or "..", does not
+// end in a dot or a space, is not a device name of Windows ("nul", "com1.txt",
+// in either case), and not ".tandem-partial", which is ours. Both sides refuse
+// other names from the other, and a server leaves them out of its listings.
+//
+// Only regular files and directories exist for this protocol. Symbolic links
+// and special files are left out of listings and refused by name. Nothing
+// leads outside the share.
+//
+// # Operations
+//
+// stat {path} → {"entry"}. The name of the share itself is "".
+//
+// list {path, "recursive"} → body. Each block is the JSON of a page:
+//
+//	{"dir", "entries", "skipped", "error"}
+//
+// At most 1000 entries (MaxPage) of the directory "dir", which is relative to
+// path: "" is path itself. Within a directory, names rise strictly in the
+// order of their bytes over all its pages, which follow each other; even an
+// empty directory has a page. With "recursive", directories come depth first,
+// each after the page of its parent that announced it. "skipped" counts what
+// was left out. A directory that can't be read has a page with an error.
+//
+// read {path, "offset", "length", "prefix", "unless"} → {"entry", "offset",
+// "same"} and a body: the bytes from offset on, at most length of them if that
+// is not 0. If "unless" is the hash of the whole file, "same" is true and there
+// is no body. "prefix" is the hash of the first offset bytes that the client
+// has; if the file begins otherwise, the server starts over with "offset" 0 in
+// the reply, and else "offset" is the request's. The trailer's hash is over the
+// prefix, if one was given and used, and the bytes sent. If the file changed
+// while it was read, the trailer has an error of the kind "changed".
+//
+// hash {path, "length"} → {"entry", "hash"}: of the first length bytes, or of
+// all if that is 0.
+//
+// check {path, "size", "hash"} → {"state", "have"}: what a put of this content
+// would meet. "state" is "absent", "same" (a file with this content is there
+// already) or "differs"; "have" is how many of its bytes the server kept when
+// an earlier put was interrupted.
+//
+// put {path, "size", "hash", "mtime", "exec", "force", "offset"} and a body →
+// {"entry", "same"}. The body is the content from offset on, where offset is
+// at most "have" of a check. A size of -1 means that size and hash are not
+// known yet; the trailer then has the hash. The server stages the bytes,
+// verifies size and hash, flushes them to the disk, and renames the result over
+// the path. Where a file with the same content is there already, it is kept,
+// and "same" is true. Where another file is, the put fails with "exists" unless
+// "force" is true. "exec" is honoured only where the share allows it. An error
+// in the trailer abandons the put.
+//
+// mkdir {path} → {"entry"}: makes a directory, and its parents. One that is
+// there already is no error.
+//
+// # Interrupted puts and gets
+//
+// Bytes are staged in a directory ".tandem-partial" at the top of the share (or
+// of the local destination of a get). What can be resumed has the name of its
+// hash (for a get: of a hash of path, size and mtime) and stays when the stream
+// breaks; everything else goes. What nobody has touched for a week is removed.
+//
+// # Limits
+//
+// A directory with more than 1048576 entries (MaxEntries) is refused, and a
+// client refuses a listing that is longer in total. A reply is checked against
+// its request: ids, offsets, sizes, hashes, names and their order. A peer that
+// breaks these rules gets the stream reset with the kind "invalid" or
+// "integrity".
+package folder

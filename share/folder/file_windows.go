@@ -1,0 +1,29 @@
+//go:build windows
+
+package folder
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const openNonblock = 0
+
+const (
+	errorNotSameDevice = syscall.Errno(17)  // ERROR_NOT_SAME_DEVICE
+	errorDiskFull      = syscall.Errno(112) // ERROR_DISK_FULL
+)
+
+func isQuota(err error) bool { return errors.Is(err, errorDiskFull) }
+
+func isCrossDevice(err error) bool { return errors.Is(err, errorNotSameDevice) }
+
+// syncDir does nothing: Windows can't flush a directory.
+func syncDir(*os.Root, string) error { return nil }
+
+// executable is false: Windows goes by the name.
+func executable(fs.FileMode) bool { return false }
+
+func setMode(*os.File, fs.FileMode, bool) error { return nil }

@@ -1,0 +1,243 @@
+package folder
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"tandem/session"
+)
+
+// Share is a directory offered to peers. Who may do what with it is the
+// Authorizer's business, by Name and action.
+type Share struct {
+	// Name is the resource peers ask for.
+	Name string
+	// Dir is the directory.
+	Dir string
+	// ReadOnly refuses the action "write", whoever asks.
+	ReadOnly bool
+	// Executables lets peers put files that can be executed.
+	Executables bool
+}
+
+// Service offers directories. It is a session.Service.
+type Service struct {
+	mu     sync.Mutex
+	shares map[string]*share
+}
+
+type share struct {
+	Share
+	tree *tree
+	// users are the streams that use tree.
+	users sync.WaitGroup
+}
+
+var _ session.Service = (*Service)(nil)
+
+// New makes a service without shares. Close it.
+func New() *Service { return &Service{shares: make(map[string]*share)} }
+
+// Name is "folder/1".
+func (s *Service) Name() string { return Name }
+
+// Add offers another directory. It fails with Exists if the name is taken, and
+// with NotFound or Denied if the directory can't be opened.
+func (s *Service) Add(sh Share) error {
+	if sh.Name == "" {
+		return session.Errorf("share", session.Invalid, "a share needs a name")
+	}
+	t, err := openTree(sh.Dir, sh.Executables)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.shares[sh.Name]; taken {
+		return errors.Join(session.Errorf("share", session.Exists, "%s is shared already", session.Printable(sh.Name)), t.close())
+	}
+	s.shares[sh.Name] = &share{Share: sh, tree: t}
+	return nil
+}
+
+// Remove ends the offer of a directory and waits for the streams that use it,
+// whose permission the caller has revoked.
+func (s *Service) Remove(name string) error {
+	s.mu.Lock()
+	sh := s.shares[name]
+	delete(s.shares, name)
+	s.mu.Unlock()
+	if sh == nil {
+		return session.Errorf("share", session.NotFound, "%s is not shared", session.Printable(name))
+	}
+	sh.users.Wait()
+	return sh.tree.close()
+}
+
+// Close removes all shares.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	shares := s.shares
+	s.shares = make(map[string]*share)
+	s.mu.Unlock()
+	var errs []error
+	for _, sh := range shares {
+		sh.users.Wait()
+		errs = append(errs, sh.tree.close())
+	}
+	return errors.Join(errs...)
+}
+
+// use finds a share; its users must be told when done.
+func (s *Service) use(name string) (*share, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh := s.shares[name]
+	if name == "" && len(s.shares) == 1 {
+		for _, only := range s.shares {
+			sh = only
+		}
+	}
+	if sh == nil {
+		return nil, session.Errorf("folder", session.NotFound, "no share %q", session.Printable(name))
+	}
+	sh.users.Add(1)
+	return sh, nil
+}
+
+// Serve answers one stream.
+func (s *Service) Serve(ctx context.Context, o session.Offer) error {
+	h := o.Header()
+	sh, err := s.use(h.Resource)
+	if err != nil {
+		return err
+	}
+	defer sh.users.Done()
+	switch {
+	case h.Action != Read && h.Action != Write:
+		return session.Errorf("folder", session.Invalid, "no action %q", session.Printable(h.Action))
+	case h.Action == Write && sh.ReadOnly:
+		return session.Errorf("folder", session.Denied, "%s can't be written", session.Printable(sh.Name))
+	}
+	st, err := o.Accept()
+	if err != nil {
+		return err
+	}
+	if h.Action == Write {
+		sh.tree.sweep(time.Now())
+		defer sh.tree.tidy()
+	}
+	c := &conversation{tree: sh.tree, write: h.Action == Write, stream: st, w: bufio.NewWriterSize(st, blockSize)}
+	c.r = bufio.NewReaderSize(c, blockSize)
+	if err := c.serve(ctx); err != nil {
+		return errors.Join(err, st.Reset(err))
+	}
+	return st.Close()
+}
+
+// conversation is one stream on the side of the server.
+type conversation struct {
+	tree   *tree
+	write  bool
+	stream session.Stream
+	r      *bufio.Reader // of the conversation itself
+	w      *bufio.Writer
+}
+
+// Read reads from the stream. Before it waits for the client it sends what the
+// client may be waiting for.
+func (c *conversation) Read(p []byte) (int, error) {
+	if c.write {
+		c.tree.tidy()
+	}
+	if err := c.w.Flush(); err != nil {
+		return 0, err
+	}
+	return c.stream.Read(p)
+}
+
+// serve answers requests until the client ends its direction.
+func (c *conversation) serve(ctx context.Context) error {
+	for {
+		var req request
+		err := readMessage(c.r, &req)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.answer(ctx, req); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// answer answers one request. Its error ends the stream; what is wrong with
+// the request alone goes into the reply.
+func (c *conversation) answer(ctx context.Context, req request) error {
+	b := &body{r: c.r}
+	if !req.Body {
+		b = nil
+	}
+	var rep reply
+	err := req.check()
+	if err == nil && !c.write && (req.Op == opPut || req.Op == opMkdir || req.Op == opCheck) {
+		err = session.Errorf("folder", session.Denied, "this share was opened for reading")
+	}
+	if err == nil {
+		switch req.Op {
+		case opList:
+			return errors.Join(c.list(ctx, req), c.skip(b))
+		case opRead:
+			return errors.Join(c.read(ctx, req), c.skip(b))
+		case opStat:
+			rep.Entry, err = c.stat(req.Path)
+		case opHash:
+			rep, err = c.hash(ctx, req)
+		case opCheck:
+			rep, err = c.check(ctx, req)
+		case opPut:
+			rep, err = c.put(ctx, req, b)
+		case opMkdir:
+			if err = c.tree.mkdir(req.Path); err == nil {
+				rep.Entry, err = c.stat(req.Path)
+			}
+		default:
+			err = session.Errorf("folder", session.Unsupported, "no operation %q", session.Printable(string(req.Op)))
+		}
+	}
+	if err := c.reply(req, rep, err); err != nil {
+		return err
+	}
+	return c.skip(b)
+}
+
+// skip reads past a body.
+func (c *conversation) skip(b *body) error {
+	if b == nil {
+		return nil
+	}
+	_, err := b.finish()
+	return err
+}
+
+func (c *conversation) reply(req request, rep reply, err error) error {
+	rep.ID = req.ID
+	if err != nil {
+		rep = reply{ID: req.ID, Error: toWire(err)}
+	}
+	return writeMessage(c.w, rep)
+}
+
+func (c *conversation) stat(path string) (*Entry, error) {
+	e, err := c.tree.stat(path)
+	return &e, err
+}

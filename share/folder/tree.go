@@ -1,0 +1,286 @@
+package folder
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/zeebo/blake3"
+
+	"tandem/session"
+)
+
+// tree is a directory as this protocol sees it: regular files and directories
+// below an os.Root. Its paths have been checked.
+type tree struct {
+	root *os.Root
+	exec bool // executable bits may be set
+
+	mu     sync.Mutex
+	staged map[string]bool // the partial files in use
+}
+
+func openTree(dir string, exec bool) (*tree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fileError("folder", dir, err)
+	}
+	return &tree{root: root, exec: exec, staged: make(map[string]bool)}, nil
+}
+
+func (t *tree) close() error { return t.root.Close() }
+
+// local is path as package os wants it.
+func local(path string) string {
+	if path == "" {
+		return "."
+	}
+	return filepath.FromSlash(path)
+}
+
+// entry describes info; ok is false for what does not exist in this protocol.
+func (t *tree) entry(name string, info fs.FileInfo) (e Entry, ok bool) {
+	e = Entry{Name: name, MTime: info.ModTime().UnixNano()}
+	switch {
+	case info.IsDir():
+		e.Dir = true
+	case info.Mode().IsRegular():
+		e.Size, e.Exec = info.Size(), executable(info.Mode())
+	default:
+		return Entry{}, false
+	}
+	return e, true
+}
+
+// stat describes what is at path.
+func (t *tree) stat(path string) (Entry, error) {
+	info, err := t.root.Lstat(local(path))
+	if err != nil {
+		return Entry{}, fileError("stat", path, err)
+	}
+	_, name := split(path)
+	e, ok := t.entry(name, info)
+	if !ok {
+		return Entry{}, unsupported(path)
+	}
+	return e, nil
+}
+
+// open opens the regular file at path for reading.
+func (t *tree) open(path string) (*os.File, Entry, error) {
+	// Lstat first, so that a device is not even opened.
+	if e, err := t.stat(path); err != nil {
+		return nil, Entry{}, err
+	} else if e.Dir {
+		return nil, Entry{}, session.Errorf("open", session.Invalid, "%s is a folder", session.Printable(path))
+	}
+	f, err := t.root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		return nil, Entry{}, fileError("open", path, err)
+	}
+	e, err := t.describe(f, path)
+	if err != nil {
+		return nil, Entry{}, errors.Join(err, f.Close())
+	}
+	return f, e, nil
+}
+
+// describe is the entry of an open regular file.
+func (t *tree) describe(f *os.File, path string) (Entry, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return Entry{}, fileError("stat", path, err)
+	}
+	_, name := split(path)
+	e, ok := t.entry(name, info)
+	if !ok || e.Dir {
+		return Entry{}, unsupported(path)
+	}
+	return e, nil
+}
+
+// unchanged reports as Changed that f, once described as e, is no longer that.
+func (t *tree) unchanged(f *os.File, path string, e Entry) error {
+	now, err := t.describe(f, path)
+	if err != nil {
+		return err
+	}
+	if now.Size != e.Size || now.MTime != e.MTime {
+		return changed(path)
+	}
+	return nil
+}
+
+func changed(path string) error {
+	return session.Errorf("read", session.Changed, "%s changed while it was read", session.Printable(path))
+}
+
+// mkdir makes the directory path and its parents.
+func (t *tree) mkdir(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := t.root.MkdirAll(local(path), 0o777); err != nil {
+		return fileError("mkdir", path, err)
+	}
+	if e, err := t.stat(path); err != nil {
+		return err
+	} else if !e.Dir {
+		return session.Errorf("mkdir", session.Exists, "%s is a file", session.Printable(path))
+	}
+	return nil
+}
+
+// names is the sorted content of the directory path.
+func (t *tree) names(path string) ([]string, error) {
+	e, err := t.stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !e.Dir {
+		return nil, session.Errorf("list", session.Invalid, "%s is not a folder", session.Printable(path))
+	}
+	d, err := t.root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		return nil, fileError("list", path, err)
+	}
+	defer d.Close()
+	var names []string
+	for len(names) <= MaxEntries {
+		some, err := d.Readdirnames(4096)
+		names = append(names, some...)
+		if errors.Is(err, io.EOF) {
+			slices.Sort(names)
+			return names, nil
+		}
+		if err != nil {
+			return nil, fileError("list", path, err)
+		}
+	}
+	return nil, session.Errorf("list", session.TooLarge, "%s has more than %d entries", session.Printable(path), MaxEntries)
+}
+
+// pages lists the directory path page by page; dir is what the pages call it.
+// It goes into the directories it finds if recursive.
+func (t *tree) pages(ctx context.Context, path, dir string, recursive bool, emit func(page) error) error {
+	names, err := t.names(path)
+	if err != nil {
+		return emit(page{Dir: dir, Error: toWire(err)})
+	}
+	p, size := page{Dir: dir}, 0
+	var below []string
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if path == "" && name == partialDir {
+			continue
+		}
+		e, err := t.listed(path, name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // gone since
+		case err != nil:
+			p.Skipped++
+			continue
+		}
+		// What JSON makes of a name is at most six times as long.
+		cost := 6*len(name) + 128
+		if len(p.Entries) == MaxPage || size+cost > MaxBlock/2 {
+			if err := emit(p); err != nil {
+				return err
+			}
+			p, size = page{Dir: dir}, 0
+		}
+		p.Entries = append(p.Entries, e)
+		size += cost
+		if e.Dir {
+			below = append(below, name)
+		}
+	}
+	if err := emit(p); err != nil || !recursive {
+		return err
+	}
+	for _, name := range below {
+		if err := t.pages(ctx, join(path, name), join(dir, name), true, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listed is the entry called name of the directory dir, or why it is left out.
+func (t *tree) listed(dir, name string) (Entry, error) {
+	if err := checkName(name); err != nil {
+		return Entry{}, err
+	}
+	path := join(dir, name)
+	if len(path) > maxPath {
+		return Entry{}, unsupported(path)
+	}
+	return t.stat(path)
+}
+
+// hashFile hashes the first n bytes of f.
+func hashFile(ctx context.Context, h *blake3.Hasher, f io.Reader, n int64) error {
+	copied, err := copyContext(ctx, h, io.LimitReader(f, n))
+	if err == nil && copied < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// copyContext is io.Copy that ends when ctx does.
+func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
+	buf := make([]byte, MaxBlock)
+	total := int64(0)
+	for {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return total, err
+			}
+			total += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+func sum(h *blake3.Hasher) Hash {
+	var out Hash
+	copy(out[:], h.Sum(nil))
+	return out
+}
+
+// hashOf is the hash of the whole file at path, and its entry.
+func (t *tree) hashOf(ctx context.Context, path string) (Hash, Entry, error) {
+	f, e, err := t.open(path)
+	if err != nil {
+		return Hash{}, Entry{}, err
+	}
+	defer f.Close()
+	h := blake3.New()
+	if err := hashFile(ctx, h, f, e.Size); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = changed(path)
+		}
+		return Hash{}, Entry{}, fileError("hash", path, err)
+	}
+	if err := t.unchanged(f, path, e); err != nil {
+		return Hash{}, Entry{}, err
+	}
+	return sum(h), e, nil
+}

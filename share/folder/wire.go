@@ -1,0 +1,305 @@
+package folder
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"tandem/session"
+)
+
+// Name is the service's name and version.
+const Name = "folder/1"
+
+// The actions.
+const (
+	Read  = "read"
+	Write = "write"
+)
+
+// Limits of the protocol; see the package comment.
+const (
+	MaxMessage = 64 << 10  // bytes of JSON
+	MaxBlock   = 256 << 10 // bytes of a block
+	MaxPage    = 1000      // entries of a page
+	MaxEntries = 1 << 20   // entries of a directory, and of a listing
+
+	// blockSize is how much of a file goes into one block.
+	blockSize = 64 << 10
+	unitSize  = 4
+)
+
+// Hash is a BLAKE3 hash.
+type Hash [32]byte
+
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// MarshalText writes lower-case hexadecimal.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *Hash) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(h)) {
+		return errors.New("not a hash")
+	}
+	_, err := hex.Decode(h[:], text)
+	return err
+}
+
+// Entry is a file or directory.
+type Entry struct {
+	// Name is the last element of the path; empty for the share itself.
+	Name string `json:"name"`
+	Dir  bool   `json:"dir,omitempty"`
+	// Size is in bytes; 0 for a directory.
+	Size int64 `json:"size,omitempty"`
+	// MTime is when the content last changed, in nanoseconds since 1970 UTC.
+	MTime int64 `json:"mtime"`
+	// Exec says that its owner may execute the file.
+	Exec bool `json:"exec,omitempty"`
+}
+
+// ModTime is MTime as a time.
+func (e Entry) ModTime() time.Time { return time.Unix(0, e.MTime) }
+
+// op names what a request wants.
+type op string
+
+const (
+	opStat  op = "stat"
+	opList  op = "list"
+	opRead  op = "read"
+	opHash  op = "hash"
+	opCheck op = "check"
+	opPut   op = "put"
+	opMkdir op = "mkdir"
+)
+
+type request struct {
+	ID        uint64 `json:"id"`
+	Op        op     `json:"op"`
+	Path      string `json:"path"`
+	Body      bool   `json:"body,omitempty"`
+	Recursive bool   `json:"recursive,omitempty"`
+	Offset    int64  `json:"offset,omitempty"`
+	Length    int64  `json:"length,omitempty"`
+	Prefix    *Hash  `json:"prefix,omitempty"`
+	Unless    *Hash  `json:"unless,omitempty"`
+	Size      int64  `json:"size,omitempty"`
+	Hash      *Hash  `json:"hash,omitempty"`
+	MTime     int64  `json:"mtime,omitempty"`
+	Exec      bool   `json:"exec,omitempty"`
+	Force     bool   `json:"force,omitempty"`
+}
+
+// check refuses what no client of ours sends.
+func (r request) check() error {
+	switch {
+	case r.Offset < 0 || r.Length < 0 || r.Size < -1 || r.Size >= 0 && r.Offset > r.Size && r.Op == opPut:
+		return violation("size out of range")
+	case r.Op == opPut && !r.Body:
+		return violation("put without a body")
+	case r.Op == opPut && r.Size >= 0 && r.Hash == nil, r.Op == opCheck && (r.Hash == nil || r.Size < 0):
+		return violation("%s without a hash", r.Op)
+	case r.Op == opPut && r.Offset > 0 && r.Size < 0:
+		return violation("offset of an unknown whole")
+	}
+	return checkPath(r.Path)
+}
+
+type state string
+
+const (
+	absent  state = "absent"
+	same    state = "same"
+	differs state = "differs"
+)
+
+type reply struct {
+	ID     uint64     `json:"id"`
+	Error  *wireError `json:"error,omitempty"`
+	Body   bool       `json:"body,omitempty"`
+	Entry  *Entry     `json:"entry,omitempty"`
+	Offset int64      `json:"offset,omitempty"`
+	Hash   *Hash      `json:"hash,omitempty"`
+	Same   bool       `json:"same,omitempty"`
+	State  state      `json:"state,omitempty"`
+	Have   int64      `json:"have,omitempty"`
+}
+
+type trailer struct {
+	Error   *wireError `json:"error,omitempty"`
+	Hash    *Hash      `json:"hash,omitempty"`
+	Skipped int        `json:"skipped,omitempty"`
+}
+
+type page struct {
+	Dir     string     `json:"dir"`
+	Entries []Entry    `json:"entries,omitempty"`
+	Skipped int        `json:"skipped,omitempty"`
+	Error   *wireError `json:"error,omitempty"`
+}
+
+type wireError struct {
+	Kind string `json:"kind"`
+	Text string `json:"text,omitempty"`
+}
+
+func toWire(err error) *wireError {
+	kind, text := session.Public(err)
+	if len(text) > session.MaxErrorText {
+		text = text[:session.MaxErrorText]
+	}
+	return &wireError{Kind: string(kind), Text: text}
+}
+
+// err is what the peer reported, or nil.
+func (e *wireError) err(op string) error {
+	if e == nil {
+		return nil
+	}
+	return session.FromWire(op, e.Kind, e.Text)
+}
+
+// violation is something a peer sent that this protocol forbids.
+func violation(format string, args ...any) error {
+	return &session.Error{Op: "folder", Kind: session.Invalid, Text: "folder protocol: " + fmt.Sprintf(format, args...)}
+}
+
+// forged is something a peer sent that contradicts what it sent before.
+func forged(format string, args ...any) error {
+	return &session.Error{Op: "folder", Kind: session.Integrity, Text: fmt.Sprintf(format, args...)}
+}
+
+// readUnit reads a length of at most limit.
+func readUnit(r io.Reader, limit uint32) (int, error) {
+	var prefix [unitSize]byte
+	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+		return 0, err
+	}
+	n := binary.BigEndian.Uint32(prefix[:])
+	if n > limit {
+		return 0, violation("unit of %d bytes, at most %d", n, limit)
+	}
+	return int(n), nil
+}
+
+// readMessage reads one message into v. It returns io.EOF only between units.
+func readMessage(r io.Reader, v any) error {
+	n, err := readUnit(r, MaxMessage)
+	if err != nil {
+		return err
+	}
+	raw := make([]byte, n)
+	if _, err := io.ReadFull(r, raw); err != nil {
+		return cutShort(err)
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return violation("message is not valid JSON")
+	}
+	return nil
+}
+
+// cutShort is err where the stream must not end.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func writeUnit(w *bufio.Writer, p []byte) error {
+	if err := binary.Write(w, binary.BigEndian, uint32(len(p))); err != nil {
+		return err
+	}
+	_, err := w.Write(p)
+	return err
+}
+
+func writeMessage(w *bufio.Writer, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(raw) > MaxMessage {
+		return session.Errorf("folder", session.TooLarge, "message of %d bytes", len(raw))
+	}
+	return writeUnit(w, raw)
+}
+
+// body reads the blocks and the trailer that follow a message.
+type body struct {
+	r       io.Reader
+	left    int // of the block
+	ended   bool
+	trailed bool
+	trailer trailer
+	err     error // of the stream; final
+}
+
+// Read reads the bytes of all blocks, and io.EOF at their end.
+func (b *body) Read(p []byte) (int, error) {
+	for b.left == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		if b.ended {
+			return 0, io.EOF
+		}
+		b.left, b.err = readUnit(b.r, MaxBlock)
+		b.err = cutShort(b.err)
+		b.ended = b.err == nil && b.left == 0
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	if err != nil {
+		b.err, b.left = cutShort(err), 0
+	}
+	return n, b.err
+}
+
+// block reads one whole block, and io.EOF at their end.
+func (b *body) block() ([]byte, error) {
+	if b.err == nil && !b.ended {
+		b.left, b.err = readUnit(b.r, MaxBlock)
+		b.err = cutShort(b.err)
+		b.ended = b.err == nil && b.left == 0
+	}
+	switch {
+	case b.err != nil:
+		return nil, b.err
+	case b.ended:
+		return nil, io.EOF
+	}
+	p := make([]byte, b.left)
+	_, b.err = io.ReadFull(b.r, p)
+	b.err, b.left = cutShort(b.err), 0
+	return p, b.err
+}
+
+// finish reads past what is left of the body and returns its trailer. Its
+// error is the stream's.
+func (b *body) finish() (trailer, error) {
+	if b.trailed {
+		return b.trailer, b.err
+	}
+	if _, err := io.Copy(io.Discard, struct{ io.Reader }{b}); err != nil {
+		return trailer{}, err
+	}
+	b.err = cutShort(readMessage(b.r, &b.trailer))
+	b.trailed = true
+	return b.trailer, b.err
+}
+
+// writeTrailer ends a body.
+func writeTrailer(w *bufio.Writer, t trailer) error {
+	if err := writeUnit(w, nil); err != nil {
+		return err
+	}
+	return writeMessage(w, t)
+}
