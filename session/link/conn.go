@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// confirmTimeout bounds S3, from the moment DTLS is up.
-	confirmTimeout = 10 * time.Second
+	// defaultConfirmTimeout bounds S3, from the moment DTLS is up.
+	defaultConfirmTimeout = 10 * time.Second
 	// setupTimeout bounds the way from S1 to DTLS if the caller's context
 	// doesn't: an S1 is good for no longer.
 	setupTimeout = offerLifetime
@@ -63,7 +63,7 @@ type conn struct {
 	done     chan struct{}
 	err      error // set before done is closed
 	graceful bool
-	settled  chan struct{} // closed when establish has returned
+	settled  chan struct{} // closed when nothing sets the fields above any more
 	finished chan struct{}
 }
 
@@ -74,51 +74,62 @@ func connect(ctx context.Context, config *Config, kind string, r role, peer sess
 ) (*conn, error) {
 	ctx, cancelSetup := context.WithTimeout(ctx, setupTimeout)
 	defer cancelSetup()
+	c, runCtx, err := begin(ctx, config, kind, r, peer, offer, sig, onStream)
+	if err != nil {
+		return nil, err
+	}
+	err = c.raise(ctx, runCtx)
+	if err == nil {
+		err = c.confirmInTime(ctx, runCtx)
+	}
+	close(c.settled)
+	if err == nil {
+		return c, nil
+	}
+	c.fail(err)
+	<-c.finished
+	if session.KindOf(err) == session.Integrity {
+		return nil, err
+	}
+	return nil, c.err // the first failure is the reason; err may follow from it
+}
 
+// begin makes a connection's description, sends it, and starts looking for a
+// path. Whoever calls it closes c.settled once they no longer work on c, and
+// waits for c.finished after that.
+func begin(ctx context.Context, config *Config, kind string, r role, peer session.PeerID, offer *envelope,
+	sig session.Signaler, onStream func(*conn, *sctp.Stream),
+) (c *conn, runCtx context.Context, err error) {
 	log := config.Logger.With("peer", peer.Short(), "kind", kind, "role", string(r))
 	cert, err := newCertificate(time.Now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	localInit, err := newSCTPInit()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c := &conn{
+	c = &conn{
 		config: config, role: r, log: log, cert: cert, carrier: newCarrier(), out: newOutbox(), onStream: onStream,
-		localInit: localInit, ready: make(chan struct{}), done: make(chan struct{}), settled: make(chan struct{}), finished: make(chan struct{}),
+		localInit: localInit, ready: make(chan struct{}), done: make(chan struct{}),
+		settled: make(chan struct{}), finished: make(chan struct{}),
 	}
 	first, err := c.firstAttempt(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.roam = newRoamer(c, first)
-
-	// The connection lives longer than the context of its making.
-	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c.cancel = cancel
 	if err := c.describe(ctx, kind, peer, offer); err != nil {
-		cancel()
 		first.close()
-		return nil, err
+		return nil, nil, err
 	}
+	// The connection lives longer than the context of its making.
+	runCtx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	c.work.Go(func() { c.out.run(runCtx, sig, log) })
 	c.work.Go(func() { receiveEnvelopes(runCtx, sig, log, func(e envelope) { c.roam.deliver(runCtx, e, false) }) })
 	c.work.Go(func() { c.roam.run(runCtx) })
 	go c.finish()
-
-	err = c.establish(ctx, runCtx)
-	close(c.settled)
-	if err != nil {
-		c.fail(err)
-		<-c.finished
-		// The first failure is the reason; what follows from it is not.
-		if session.KindOf(c.err) == session.Internal || errors.Is(c.err, context.Canceled) {
-			return nil, err
-		}
-		return nil, c.err
-	}
-	return c, nil
+	return c, runCtx, nil
 }
 
 func (c *conn) firstAttempt(ctx context.Context) (*attempt, error) {
@@ -170,8 +181,9 @@ func (c *conn) describe(ctx context.Context, kind string, peer session.PeerID, o
 	return c.out.put(c.roam.main)
 }
 
-// establish waits for the peer's description, then brings up DTLS, SCTP and S3.
-func (c *conn) establish(ctx, runCtx context.Context) error {
+// raise waits for the peer's description and a path, then brings up DTLS, SCTP
+// and channel 0.
+func (c *conn) raise(ctx, runCtx context.Context) error {
 	var remote *description
 	select {
 	case remote = <-c.roam.described:
@@ -210,8 +222,6 @@ func (c *conn) establish(ctx, runCtx context.Context) error {
 	}
 	c.carrier.established.Store(true)
 
-	ctx, cancelConfirm := context.WithTimeout(ctx, confirmTimeout)
-	defer cancelConfirm()
 	ending := endingConn{c.dtls, func(err error) { c.fail(peerGone(err)) }}
 	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
 	if err != nil {
@@ -222,25 +232,29 @@ func (c *conn) establish(ctx, runCtx context.Context) error {
 		return err
 	}
 	c.work.Go(c.acceptStreams)
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := c.control.SetReadDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	stopRead := context.AfterFunc(ctx, func() { _ = c.control.SetReadDeadline(time.Unix(1, 0)) })
-	defer stopRead()
+	return nil
+}
+
+// confirmInTime runs S3 and, if it succeeds, starts to serve channel 0.
+func (c *conn) confirmInTime(ctx, runCtx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.config.confirmTimeout)
+	defer cancel()
+	defer context.AfterFunc(runCtx, cancel)()
+	stop := context.AfterFunc(ctx, func() { _ = c.control.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
 	if err := c.confirm(); err != nil {
 		return err
 	}
-	if !stopRead() {
-		return session.Errorf("link", session.Timeout, "the peer did not confirm the connection in time")
-	}
-	if err := c.control.SetReadDeadline(time.Time{}); err != nil {
-		return err
+	if !stop() {
+		return unconfirmed()
 	}
 	c.work.Go(func() { c.readControl(runCtx) })
 	c.roam.confirmed()
 	return nil
+}
+
+func unconfirmed() error {
+	return session.Errorf("link", session.Timeout, "the peer did not confirm the connection in time")
 }
 
 // confirm runs S3. The offerer goes first; the answerer confirms only what it
@@ -295,7 +309,7 @@ func (c *conn) readEnvelope() (envelope, error) {
 	n, err := c.control.Read(buf)
 	switch {
 	case errors.Is(err, sctp.ErrReadDeadlineExceeded):
-		return envelope{}, session.Errorf("link", session.Timeout, "the peer did not confirm the connection in time")
+		return envelope{}, unconfirmed()
 	case errors.Is(err, io.ErrShortBuffer):
 		return envelope{}, malformed("an oversized message on channel 0")
 	case err != nil:

@@ -79,9 +79,10 @@ type Config struct {
 	// 0 means a minute.
 	DeadAfter time.Duration
 
-	network *network
-	streams *atomic.Int64
-	cache   *relayCache
+	network        *network
+	confirmTimeout time.Duration
+	streams        *atomic.Int64
+	cache          *relayCache
 }
 
 // prepared is a copy of c with defaults filled in, for one link.
@@ -97,6 +98,9 @@ func (c Config) prepared() *Config {
 	}
 	if c.network == nil {
 		c.network = systemNetwork()
+	}
+	if c.confirmTimeout == 0 {
+		c.confirmTimeout = defaultConfirmTimeout
 	}
 	c.streams = new(atomic.Int64)
 	c.cache = new(relayCache)
