@@ -10,14 +10,17 @@ import (
 
 // A client is the 5-tuple that owns an allocation.
 type client interface {
-	// send queues or sends one whole message. It doesn't block: what there is
-	// no room for is lost.
-	send(message []byte)
+	// send queues one whole message, in out or elsewhere. It doesn't block:
+	// what there is no room for is lost.
+	send(message []byte, out *batch)
 	// stream reports whether messages are padded to four bytes.
 	stream() bool
 	// detach says that the allocation has ended.
 	detach(a *allocation)
 }
+
+// relayBatch is how many datagrams an allocation reads at a time.
+const relayBatch = 32
 
 // allocation is one relayed address. To pion/turn it is the socket that it
 // asked for: ReadFrom returns only when the allocation has ended, and in
@@ -26,7 +29,7 @@ type allocation struct {
 	server *Server
 	owner  *user
 	public netip.AddrPort
-	conn   *net.UDPConn
+	conn   *socket
 	client atomic.Pointer[client] // nil until pion has made the allocation
 	// expires is when it ends unless refreshed, in Unix nanoseconds; 0 until
 	// pion has said so.
@@ -138,15 +141,15 @@ func (a *allocation) ending() bool {
 	return at != 0 && time.Until(time.Unix(0, at)) < time.Second
 }
 
-// toPeer carries d from the client.
-func (a *allocation) toPeer(d datagram, to netip.AddrPort, r route) {
+// toPeer carries d from the client, through out.
+func (a *allocation) toPeer(d datagram, to netip.AddrPort, r route, out *batch) {
 	if !a.server.account(a.owner, d.len()) {
 		return
 	}
 	if r.inside {
 		if target := a.server.allocationAt(to); target != nil {
 			a.server.stats.toPeer.Add(uint64(d.len()))
-			target.deliver(d, a.public)
+			target.deliver(d, a.public, out)
 			return
 		}
 	}
@@ -154,13 +157,12 @@ func (a *allocation) toPeer(d datagram, to netip.AddrPort, r route) {
 		a.server.stats.refusedPeers.Add(1)
 		return
 	}
-	if _, err := a.conn.WriteToUDPAddrPort(d.bytes(), to); err == nil {
-		a.server.stats.toPeer.Add(uint64(d.len()))
-	}
+	a.server.stats.toPeer.Add(uint64(d.len()))
+	out.add(a.conn, to, d.bytes())
 }
 
 // fromPeer carries d, which came through the socket, to the client.
-func (a *allocation) fromPeer(d datagram, from netip.AddrPort) {
+func (a *allocation) fromPeer(d datagram, from netip.AddrPort, out *batch) {
 	p, bound, permitted := a.lookup(from)
 	if bound && !p.route.outside || !bound && permitted && !a.server.policy.route(from).outside {
 		permitted = false
@@ -170,25 +172,25 @@ func (a *allocation) fromPeer(d datagram, from netip.AddrPort) {
 		return
 	}
 	if a.server.account(a.owner, d.len()) {
-		a.forward(d, from, p.channel)
+		a.forward(d, from, p.channel, out)
 	}
 }
 
 // deliver carries d, which came from another allocation, to the client. The
 // sender's user has paid for it; the receiver's does too.
-func (a *allocation) deliver(d datagram, from netip.AddrPort) {
+func (a *allocation) deliver(d datagram, from netip.AddrPort, out *batch) {
 	p, _, permitted := a.lookup(from)
 	if !permitted {
 		a.server.stats.refusedPeers.Add(1)
 		return
 	}
 	if a.server.account(a.owner, d.len()) {
-		a.forward(d, from, p.channel)
+		a.forward(d, from, p.channel, out)
 	}
 }
 
 // forward wraps d for the client. Channel 0 is none.
-func (a *allocation) forward(d datagram, from netip.AddrPort, channel uint16) {
+func (a *allocation) forward(d datagram, from netip.AddrPort, channel uint16, out *batch) {
 	to := a.client.Load()
 	if to == nil {
 		return
@@ -199,19 +201,22 @@ func (a *allocation) forward(d datagram, from netip.AddrPort, channel uint16) {
 	} else {
 		d = d.asDataIndication(from)
 	}
-	(*to).send(d.bytes())
+	(*to).send(d.bytes(), out)
 }
 
 // ReadFrom implements net.PacketConn for pion/turn.
 func (a *allocation) ReadFrom([]byte) (int, net.Addr, error) {
 	defer a.server.pumps.Done()
-	buf := newDatagram()
+	in, out := newReader(a.conn, relayBatch), &batch{server: a.server}
 	for {
-		d, from, err := buf.readFrom(a.conn)
+		if in.waits() {
+			out.flush()
+		}
+		d, from, err := in.next()
 		if err != nil {
 			return 0, nil, err
 		}
-		a.fromPeer(d, from)
+		a.fromPeer(d, from, out)
 	}
 }
 

@@ -2,11 +2,9 @@ package relay
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/pion/stun/v4"
 )
@@ -46,27 +44,6 @@ func (d datagram) len() int      { return d.end - d.start }
 func (d datagram) slice(i, j int) datagram {
 	d.start, d.end = d.start+i, d.start+j
 	return d
-}
-
-// readFrom fills d from conn. Datagrams that are too long are skipped, and so
-// are errors other than the end of conn: a peer's ICMP message is no reason to
-// end an allocation.
-func (d datagram) readFrom(conn *net.UDPConn) (datagram, netip.AddrPort, error) {
-	d.start = headroom
-	for failures := 0; ; {
-		n, from, err := conn.ReadFromUDPAddrPort(d.buf[headroom:])
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return d, from, err
-		case err != nil:
-			if failures++; failures > 16 {
-				time.Sleep(time.Millisecond)
-			}
-		case n <= maxMessage:
-			d.end = headroom + n
-			return d, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), nil
-		}
-	}
 }
 
 // asChannelData puts a ChannelData header in front (RFC 8656 section 12.4),

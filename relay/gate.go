@@ -19,9 +19,12 @@ type gate struct {
 	identity identity
 	message  stun.Message
 	scratch  datagram
+	out      batch // to be flushed before its goroutine waits
 }
 
-func newGate(s *Server) *gate { return &gate{server: s, scratch: newDatagram()} }
+func newGate(s *Server) *gate {
+	return &gate{server: s, scratch: newDatagram(), out: batch{server: s}}
+}
 
 // screen takes one whole message. What it returns, if anything, is for
 // pion/turn.
@@ -53,7 +56,7 @@ func (g *gate) channelData(d datagram, a *allocation) {
 		return
 	}
 	if p, ok := a.boundTo(binary.BigEndian.Uint16(b)); ok {
-		a.toPeer(d.slice(channelHeader, channelHeader+n), p.addr, p.route)
+		a.toPeer(d.slice(channelHeader, channelHeader+n), p.addr, p.route, &g.out)
 	}
 }
 
@@ -116,7 +119,7 @@ func (g *gate) send(a *allocation) {
 	}
 	d := g.scratch
 	d.end = d.start + copy(d.buf[d.start:], data)
-	a.toPeer(d, addr, g.server.policy.route(addr))
+	a.toPeer(d, addr, g.server.policy.route(addr), &g.out)
 }
 
 // learn notes the lifetime in an answer of pion/turn's to a client.

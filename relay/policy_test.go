@@ -142,7 +142,7 @@ func TestTablesRefuseToo(t *testing.T) {
 	if _, bound, permitted := a.lookup(addr); bound || permitted {
 		t.Error("a refused peer entered the tables")
 	}
-	a.toPeer(newDatagram(), addr, s.policy.route(addr))
+	a.toPeer(newDatagram(), addr, s.policy.route(addr), &batch{server: s})
 	if out, _ := s.Carried(); out != 0 || s.stats.refusedPeers.Load() < 3 {
 		t.Errorf("refused %d", s.stats.refusedPeers.Load())
 	}
@@ -150,7 +150,7 @@ func TestTablesRefuseToo(t *testing.T) {
 	own := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), 60000)
 	a.permit(own.Addr())
 	before := s.stats.refusedPeers.Load()
-	a.fromPeer(newDatagram(), own)
+	a.fromPeer(newDatagram(), own, &batch{server: s})
 	if s.stats.refusedPeers.Load() != before+1 {
 		t.Error("a datagram from the relay's own address came in through the socket")
 	}

@@ -31,6 +31,7 @@ type Server struct {
 	turns    []*turn.Server
 	pumps    sync.WaitGroup // allocations' ReadFrom and Close
 	closing  sync.Once
+	runs     sync.Pool // of *[]byte with room for maxRun bytes
 
 	mu          sync.RWMutex
 	draining    bool
@@ -70,6 +71,10 @@ func New(config Config) (_ *Server, err error) {
 		empty:       make(chan struct{}),
 		allocations: make(map[netip.AddrPort]*allocation),
 		users:       make(map[string]*user),
+		runs: sync.Pool{New: func() any {
+			b := make([]byte, 0, maxRun)
+			return &b
+		}},
 	}
 	var opened []func() error
 	defer func() {
@@ -363,10 +368,8 @@ func (s *Server) allocate(network, name string) (*allocation, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
-	_ = conn.SetReadBuffer(relayBuffer)
-	_ = conn.SetWriteBuffer(relayBuffer)
 	a := &allocation{
-		server: s, owner: owner, conn: conn,
+		server: s, owner: owner, conn: newSocket(conn, relayBuffer),
 		public:      netip.AddrPortFrom(s.publicFor(network), addrPort(conn.LocalAddr()).Port()),
 		permissions: make(map[netip.Addr]struct{}),
 		byNumber:    make(map[uint16]peer),
@@ -388,12 +391,6 @@ func (s *Server) publicFor(network string) netip.Addr {
 	}
 	return netip.Addr{}
 }
-
-// Socket buffers, in bytes. They hold what arrives while a core is busy.
-const (
-	frontBuffer = 4 << 20
-	relayBuffer = 1 << 20
-)
 
 // listenInRange opens a UDP socket on a port that can't be guessed from others.
 func listenInRange(network string, addr netip.Addr, low, high uint16) (*net.UDPConn, error) {

@@ -2,6 +2,8 @@ package relay
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -36,12 +38,42 @@ func listenUDP(addr netip.AddrPort, n int) ([]*net.UDPConn, error) {
 			return nil, err
 		}
 		udp := conn.(*net.UDPConn)
-		_ = udp.SetReadBuffer(frontBuffer)
-		_ = udp.SetWriteBuffer(frontBuffer)
 		conns = append(conns, udp)
 		addr = addrPort(udp.LocalAddr()) // the port the kernel chose, if it did
 	}
 	return conns, nil
+}
+
+// canSegment reports whether the kernel knows UDP_SEGMENT, udp(7).
+func canSegment(conn *net.UDPConn) (ok bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		_, e := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+		ok = e == nil
+	})
+	return ok && err == nil
+}
+
+// cannotSegment reports whether err means that UDP_SEGMENT won't ever work.
+func cannotSegment(err error) bool { return errors.Is(err, unix.EIO) }
+
+// segmentControl makes the control message that asks for segments of size
+// bytes: a cmsghdr (a length as wide as a pointer, the level, the type) and a
+// uint16.
+func segmentControl(size int) []byte {
+	b := make([]byte, unix.CmsgSpace(2))
+	if unix.SizeofCmsghdr == 16 {
+		binary.NativeEndian.PutUint64(b, uint64(unix.CmsgLen(2)))
+	} else {
+		binary.NativeEndian.PutUint32(b, uint32(unix.CmsgLen(2)))
+	}
+	binary.NativeEndian.PutUint32(b[unix.SizeofCmsghdr-8:], unix.IPPROTO_UDP)
+	binary.NativeEndian.PutUint32(b[unix.SizeofCmsghdr-4:], unix.UDP_SEGMENT)
+	binary.NativeEndian.PutUint16(b[unix.SizeofCmsghdr:], uint16(size))
+	return b
 }
 
 // unsent is how much of a stream may wait in the kernel before it is sent.

@@ -13,10 +13,13 @@ func listenUDP(addr netip.AddrPort, _ int) ([]*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetReadBuffer(frontBuffer)
-	_ = conn.SetWriteBuffer(frontBuffer)
 	return []*net.UDPConn{conn}, nil
 }
+
+// Only Linux cuts writes into datagrams.
+func canSegment(*net.UDPConn) bool { return false }
+func cannotSegment(error) bool     { return true }
+func segmentControl(int) []byte    { return nil }
 
 // limitUnsent does nothing here: TCP_NOTSENT_LOWAT isn't portable.
 func limitUnsent(net.Conn) {}

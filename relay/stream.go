@@ -171,9 +171,20 @@ func (c *streamConn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if request := c.gate.screen(d, c.allocation.Load(), c.src); len(request) > 0 && len(request) < len(p) {
+			c.gate.out.flush()
 			return copy(p, request), nil
 		}
 	}
+}
+
+// whole reports whether a frame has arrived altogether.
+func (c *streamConn) whole() bool {
+	b, _ := c.in.Peek(c.in.Buffered())
+	if len(b) < channelHeader {
+		return false
+	}
+	n, _ := frameLength(b)
+	return n <= len(b)
 }
 
 func (c *streamConn) greet() error {
@@ -203,7 +214,8 @@ func (c *streamConn) extend() {
 // frame reads one message.
 func (c *streamConn) frame() (datagram, error) {
 	d := c.buf
-	if c.in.Buffered() == 0 {
+	if !c.whole() {
+		c.gate.out.flush()
 		c.extend()
 	}
 	head, err := c.in.Peek(channelHeader)
@@ -229,7 +241,7 @@ func (c *streamConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (c *streamConn) send(message []byte) {
+func (c *streamConn) send(message []byte, _ *batch) {
 	if !c.enqueue(message, maxQueue) {
 		c.front.server.stats.dropped.Add(1)
 	}
@@ -271,6 +283,9 @@ func (c *streamConn) write() {
 			_ = c.raw.Close() // the reader ends, and with it everything
 			<-c.quit
 			return
+		}
+		if cap(batch) > maxQueue/4 {
+			batch = nil // one burst is no reason to keep that much
 		}
 	}
 }

@@ -7,13 +7,16 @@ import (
 	"time"
 )
 
+// frontBatch is how many datagrams a front reads at a time.
+const frontBatch = 64
+
 // udpFront is one socket that clients send to. pion/turn reads from it only
 // the requests that its gate lets through.
 type udpFront struct {
 	server *Server
-	conn   *net.UDPConn
-	gate   *gate    // of pion/turn's one reading goroutine
-	buf    datagram // likewise
+	conn   *socket
+	gate   *gate   // of pion/turn's one reading goroutine
+	in     *reader // likewise
 	closed chan struct{}
 
 	mu      sync.RWMutex
@@ -28,8 +31,9 @@ type udpClient struct {
 }
 
 func newUDPFront(s *Server, conn *net.UDPConn) *udpFront {
+	sock := newSocket(conn, frontBuffer)
 	return &udpFront{
-		server: s, conn: conn, gate: newGate(s), buf: newDatagram(),
+		server: s, conn: sock, gate: newGate(s), in: newReader(sock, frontBatch),
 		closed: make(chan struct{}), clients: make(map[netip.AddrPort]*udpClient),
 	}
 }
@@ -54,8 +58,8 @@ func (f *udpFront) allocationOf(src netip.AddrPort) *allocation {
 	return nil
 }
 
-func (c *udpClient) send(message []byte) { _, _ = c.front.conn.WriteToUDPAddrPort(message, c.addr) }
-func (c *udpClient) stream() bool        { return false }
+func (c *udpClient) send(message []byte, out *batch) { out.add(c.front.conn, c.addr, message) }
+func (c *udpClient) stream() bool                    { return false }
 
 func (c *udpClient) detach(*allocation) {
 	c.front.mu.Lock()
@@ -69,12 +73,16 @@ func (c *udpClient) detach(*allocation) {
 // there is a request.
 func (f *udpFront) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
-		d, from, err := f.buf.readFrom(f.conn)
+		if f.in.waits() {
+			f.gate.out.flush()
+		}
+		d, from, err := f.in.next()
 		if err != nil {
 			close(f.closed) // pion/turn doesn't read again
 			return 0, nil, err
 		}
 		if request := f.gate.screen(d, f.allocationOf(from), from); len(request) > 0 && len(request) < len(p) {
+			f.gate.out.flush()
 			return copy(p, request), net.UDPAddrFromAddrPort(from), nil
 		}
 	}

@@ -1,0 +1,99 @@
+package relay
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Whatever the sizes and ways, each way gets its datagrams whole and in order.
+func TestBatchKeepsOrder(t *testing.T) {
+	for name, segments := range map[string]bool{"segments": true, "one by one": false} {
+		t.Run(name, func(t *testing.T) {
+			from := newSocket(newPeer(t, "127.0.0.1"), relayBuffer)
+			if segments && !from.segments.Load() {
+				t.Skip("this system doesn't cut writes into datagrams")
+			}
+			from.segments.Store(segments)
+			var to [3]*net.UDPConn
+			for i := range to {
+				to[i] = newPeer(t, "127.0.0.1")
+			}
+			s := &Server{runs: sync.Pool{New: func() any { b := make([]byte, 0, maxRun); return &b }}}
+			out := &batch{server: s}
+			random := rand.New(rand.NewPCG(3, 4))
+			var sent [3][]int
+			for range 20 {
+				for range 1 + random.IntN(90) {
+					i, n := random.IntN(2), []int{0, 1, 100, 1200, 1200, 1200, maxMessage}[random.IntN(7)]
+					payload := make([]byte, n)
+					for j := range payload {
+						payload[j] = byte(len(sent[i]) + j)
+					}
+					sent[i] = append(sent[i], n)
+					out.add(from, addrPort(to[i].LocalAddr()), payload)
+				}
+				out.flush()
+				for i := range to {
+					buf := make([]byte, 4096)
+					for k, want := range sent[i] {
+						_ = to[i].SetReadDeadline(time.Now().Add(patient))
+						n, err := to[i].Read(buf)
+						if err != nil || n != want {
+							t.Fatalf("datagram %d has %d bytes, %v; want %d", k, n, err, want)
+						}
+						for j, b := range buf[:n] {
+							if b != byte(k+j) {
+								t.Fatalf("datagram %d differs at byte %d", k, j)
+							}
+						}
+					}
+					sent[i] = nil
+				}
+			}
+			// A long run of equal sizes, longer than one write may be.
+			for i := range uint32(200) {
+				out.add(from, addrPort(to[2].LocalAddr()), binary.BigEndian.AppendUint32(make([]byte, 1000), i))
+			}
+			out.flush()
+			buf := make([]byte, 4096)
+			for i := range uint32(200) {
+				_ = to[2].SetReadDeadline(time.Now().Add(patient))
+				n, err := to[2].Read(buf)
+				if err != nil || n != 1004 || binary.BigEndian.Uint32(buf[1000:]) != i {
+					t.Fatalf("datagram %d of the long run: %d bytes, %v", i, n, err)
+				}
+			}
+		})
+	}
+}
+
+// A write that the kernel won't cut goes out one by one: these segments are
+// larger than the MTU of some path, or of none.
+func TestBatchFallsBack(t *testing.T) {
+	conn, peer := newPeer(t, "127.0.0.1"), newPeer(t, "127.0.0.1")
+	r := run{socket: newSocket(conn, relayBuffer), to: addrPort(peer.LocalAddr()), size: 4, count: 200}
+	buf := make([]byte, 800) // more segments than any kernel takes at once
+	r.buf = &buf
+	r.write()
+	for i := range 200 {
+		_ = peer.SetReadDeadline(time.Now().Add(patient))
+		if n, err := peer.Read(make([]byte, 100)); err != nil || n != 4 {
+			t.Fatalf("datagram %d: %d bytes, %v", i, n, err)
+		}
+	}
+}
+
+func TestSocketsShareAnAddress(t *testing.T) {
+	s := newServer(t, func(c *Config) { c.UDPSockets = 2; c.UDP = []netip.AddrPort{loopback4, loopback6} })
+	if udp, _, _ := s.Addrs(); len(udp) != 2 {
+		t.Fatalf("addresses %v", udp)
+	}
+	for range 4 {
+		converse(t, allocate(t, connect(t, s, "u")), newPeer(t, "127.0.0.1"))
+	}
+}
