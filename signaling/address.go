@@ -1,10 +1,15 @@
 package signaling
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // address is a server's URL, checked.
@@ -36,7 +41,7 @@ func parseAddress(server string, insecure bool) (address, error) {
 	const form = "write it like https://signal.example.org or 192.168.1.5:8080"
 	text := strings.TrimSpace(server)
 	if len(text) > maxString {
-		return bad("is too long", form)
+		return bad("is not the address of a server", form)
 	}
 	bare := !strings.Contains(text, "://")
 	if bare {
@@ -59,19 +64,43 @@ func parseAddress(server string, insecure bool) (address, error) {
 	default:
 		return bad("is not the address of a server: "+u.Scheme+" is not spoken here", form)
 	}
-	near := nearby(u.Hostname())
+	host, err := asciiHost(u.Hostname())
+	if err != nil {
+		return bad("is not the address of a server", form)
+	}
+	near := nearby(host)
 	if bare && near {
 		u.Scheme = "http"
 	}
 	if u.Scheme == "http" && !near && !insecure {
 		return bad("has no TLS", "use https://"+u.Host+", or allow plain http if you accept that anyone on the way sees who talks to whom")
 	}
-	clean := &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: strings.TrimRight(u.Path, "/")}
-	clean.Host = strings.TrimSuffix(clean.Host, ":") // "host:" has the default port
-	if u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443" {
-		clean.Host = strings.TrimSuffix(clean.Host, ":"+u.Port())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if p := u.Port(); p != "" && (u.Scheme != "http" || p != "80") && (u.Scheme != "https" || p != "443") {
+		host += ":" + p
+	}
+	clean := &url.URL{Scheme: u.Scheme, Host: host, Path: path.Clean("/" + u.Path)}
+	if clean.Path == "/" {
+		clean.Path = ""
+	}
+	if len(clean.String()) > maxString {
+		return bad("is too long", form)
 	}
 	return address{clean}, nil
+}
+
+// asciiHost is a host as it stands in a Host header: an IP address, or a name
+// whose labels are ASCII (RFC 5891).
+func asciiHost(host string) (string, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String(), nil
+	}
+	if !utf8.ValidString(host) { // idna would make a name of it
+		return "", errors.New("not UTF-8")
+	}
+	return idna.Lookup.ToASCII(host)
 }
 
 // nearby reports whether host is on this machine or its networks, as far as
@@ -87,12 +116,19 @@ func nearby(host string) bool {
 
 func (a address) String() string { return a.base.String() }
 
-// host is what a claim signs.
-func (a address) host() string { return CanonicalHost(a.base.Host) }
+// host is what a claim signs. A zone is nobody else's business (RFC 6874), and
+// HTTP does not send it.
+func (a address) host() string {
+	host := a.base.Host
+	if start, end := strings.IndexByte(host, '%'), strings.IndexByte(host, ']'); 0 < start && start < end {
+		host = host[:start] + host[end:]
+	}
+	return CanonicalHost(host)
+}
 
-func (a address) path(p string) string { return a.base.JoinPath(p).String() }
+func (a address) at(p string) string { return a.base.JoinPath(p).String() }
 
-// plain says "http" or "https" as the other scheme, for hints.
+// otherScheme is the address with TLS if it has none, and the reverse.
 func (a address) otherScheme() string {
 	other := "https"
 	if a.base.Scheme == "https" {

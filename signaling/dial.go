@@ -71,7 +71,7 @@ func Probe(ctx context.Context, cfg Config, server string) (Probed, error) {
 	if cfg.HTTPClient == nil {
 		defer httpClient.CloseIdleConnections()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.path("/v1/info"), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.at("/v1/info"), nil)
 	if err != nil {
 		return Probed{}, &Error{Op: "probe", Kind: KindInvalid, Text: a.String(), Err: err}
 	}

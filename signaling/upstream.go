@@ -178,7 +178,7 @@ func (u *upstream) dial(ctx context.Context, yield bool) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	start := time.Now()
-	ws, resp, err := websocket.Dial(ctx, u.addr.path("/v1/ws"), &websocket.DialOptions{HTTPClient: u.c.http})
+	ws, resp, err := websocket.Dial(ctx, u.addr.at("/v1/ws"), &websocket.DialOptions{HTTPClient: u.c.http})
 	if err != nil {
 		if ctx.Err() != nil {
 			err, resp = ctx.Err(), nil
