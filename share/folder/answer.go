@@ -19,9 +19,9 @@ func (c *conversation) list(ctx context.Context, req request) error {
 		err = session.Errorf("list", session.Invalid, "%s is not a folder", session.Printable(req.Path))
 	}
 	if err != nil {
-		return c.reply(req, reply{}, err)
+		return c.send(req, reply{}, err)
 	}
-	if err := c.reply(req, reply{Body: true}, nil); err != nil {
+	if err := c.send(req, reply{Body: true}, nil); err != nil {
 		return err
 	}
 	err = c.tree.pages(ctx, req.Path, "", req.Recursive, func(p page) error {
@@ -41,27 +41,27 @@ func (c *conversation) list(ctx context.Context, req request) error {
 func (c *conversation) read(ctx context.Context, req request) error {
 	f, e, err := c.tree.open(req.Path)
 	if err != nil {
-		return c.reply(req, reply{}, err)
+		return c.send(req, reply{}, err)
 	}
 	defer f.Close()
 	if req.Unless != nil {
 		h, _, err := c.tree.hashOf(ctx, req.Path)
 		if err == nil && h == *req.Unless {
-			return c.reply(req, reply{Entry: &e, Same: true}, nil)
+			return c.send(req, reply{Entry: &e, Same: true}, nil)
 		}
 	}
 	h, offset, err := c.resume(ctx, f, e, req)
 	if err != nil {
-		return c.reply(req, reply{}, err)
+		return c.send(req, reply{}, err)
 	}
-	if err := c.reply(req, reply{Entry: &e, Offset: offset, Body: true}, nil); err != nil {
+	if err := c.send(req, reply{Entry: &e, Offset: offset, Body: true}, nil); err != nil {
 		return err
 	}
 	n := max(e.Size-offset, 0)
 	if req.Length > 0 {
 		n = min(n, req.Length)
 	}
-	why, err := c.send(ctx, f, h, n)
+	why, err := c.sendFile(ctx, f, h, n)
 	if err != nil {
 		return err
 	}
@@ -97,9 +97,9 @@ func (c *conversation) resume(ctx context.Context, f *os.File, e Entry, req requ
 	return h, offset, fileError("read", req.Path, err)
 }
 
-// send writes n bytes of f as blocks. The first error is the file's, the
+// sendFile writes n bytes of f as blocks. The first error is the file's, the
 // second the stream's.
-func (c *conversation) send(ctx context.Context, f io.Reader, h io.Writer, n int64) (why, err error) {
+func (c *conversation) sendFile(ctx context.Context, f io.Reader, h io.Writer, n int64) (why, err error) {
 	buf := make([]byte, min(n, blockSize))
 	for n > 0 {
 		if err := ctx.Err(); err != nil {
@@ -169,10 +169,10 @@ func (c *conversation) check(ctx context.Context, req request) (reply, error) {
 	return rep, nil
 }
 
-// put stages the body and commits it.
-func (c *conversation) put(ctx context.Context, req request, b *body) (reply, error) {
+// put stages the body, and returns what commits it.
+func (c *conversation) put(ctx context.Context, req request, b *body) (func() (reply, error), error) {
 	if req.Path == "" {
-		return reply{}, session.Errorf("put", session.Invalid, "a file needs a name")
+		return nil, session.Errorf("put", session.Invalid, "a file needs a name")
 	}
 	key := ""
 	if req.Hash != nil {
@@ -180,7 +180,7 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (reply, er
 	}
 	s, err := c.tree.begin(key)
 	if err != nil {
-		return reply{}, err
+		return nil, err
 	}
 	if err := s.receive(ctx, req, b); err != nil {
 		if b.err != nil || ctx.Err() != nil {
@@ -188,14 +188,16 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (reply, er
 		} else {
 			s.discard()
 		}
-		return reply{}, fileError("put", req.Path, err)
+		return nil, fileError("put", req.Path, err)
 	}
-	same, err := s.commit(ctx, target{path: req.Path, mtime: req.MTime, exec: req.Exec, force: req.Force})
-	if err != nil {
-		return reply{}, err
-	}
-	e, err := c.stat(req.Path)
-	return reply{Entry: e, Same: same}, err
+	return func() (reply, error) {
+		same, err := s.commit(ctx, target{path: req.Path, mtime: req.MTime, exec: req.Exec, force: req.Force})
+		if err != nil {
+			return reply{}, err
+		}
+		e, err := c.stat(req.Path)
+		return reply{Entry: e, Same: same}, err
+	}, nil
 }
 
 // receive stages the body of a put and verifies it.

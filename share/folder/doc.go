@@ -63,9 +63,9 @@
 // At most 1000 entries (MaxPage) of the directory "dir", which is relative to
 // path: "" is path itself. Within a directory, names rise strictly in the
 // order of their bytes over all its pages, which follow each other; even an
-// empty directory has a page. With "recursive", directories come depth first,
-// each after the page of its parent that announced it. "skipped" counts what
-// was left out. A directory that can't be read has a page with an error.
+// empty directory has a page. With "recursive", the directories below follow
+// depth first, each with all its pages before those below it. "skipped" counts
+// what was left out. A directory that can't be read has a page with an error.
 //
 // read {path, "offset", "length", "prefix", "unless"} → {"entry", "offset",
 // "same"} and a body: the bytes from offset on, at most length of them if that
@@ -92,7 +92,8 @@
 // the path. Where a file with the same content is there already, it is kept,
 // and "same" is true. Where another file is, the put fails with "exists" unless
 // "force" is true. "exec" is honoured only where the share allows it. An error
-// in the trailer abandons the put.
+// in the trailer abandons the put. Puts that are sent without waiting for the
+// replies before may take effect in any order, and before what only reads.
 //
 // mkdir {path} → {"entry"}: makes a directory, and its parents. One that is
 // there already is no error.

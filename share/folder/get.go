@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -43,7 +44,7 @@ func (c *Client) Get(ctx context.Context, path, dest string, o Options) (Summary
 			return err
 		}
 		into.sweep(time.Now())
-		g := &get{conn: cn, into: into, tally: t, force: o.Force}
+		g := &get{conn: cn, into: into, tally: t, force: o.Force, slots: make(chan struct{}, underway)}
 		if e.Dir {
 			err = c.getTree(ctx, g, path)
 		} else {
@@ -91,6 +92,11 @@ type get struct {
 	tally *tally
 	force bool
 	last  *call // the latest request
+
+	commits sync.WaitGroup
+	slots   chan struct{} // one for each commit that is under way
+	mu      sync.Mutex
+	fatal   error // of a commit
 }
 
 // wait returns when all replies have been handled.
@@ -98,7 +104,15 @@ func (g *get) wait() error {
 	if g.last != nil {
 		<-g.last.done
 	}
-	return g.conn.failure()
+	g.commits.Wait()
+	return errors.Join(g.conn.failure(), g.ended())
+}
+
+// ended is why no further file can be stored, or nil.
+func (g *get) ended() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fatal
 }
 
 // file asks for the file at path, to become into at. Its error ends the copy.
@@ -196,17 +210,29 @@ func (g *get) store(ctx context.Context, req request, rep reply, b *body, at, ke
 		s.discard()
 		return g.fail(at, fileError("get", at, err))
 	}
-	to := target{path: at, mtime: in.entry.MTime, exec: in.entry.Exec, force: g.force}
-	same, err := s.commit(ctx, to)
+	g.slots <- struct{}{}
+	g.commits.Go(func() {
+		defer func() { <-g.slots }()
+		g.commit(ctx, s, in, at)
+	})
+	return g.ended()
+}
+
+// commit makes a file that has been received visible.
+func (g *get) commit(ctx context.Context, s *stage, in incoming, at string) {
+	same, err := s.commit(ctx, target{path: at, mtime: in.entry.MTime, exec: in.entry.Exec, force: g.force})
 	switch {
 	case err != nil:
-		return g.fail(at, err)
+		if err = g.fail(at, err); err != nil {
+			g.mu.Lock()
+			g.fatal = err
+			g.mu.Unlock()
+		}
 	case same:
 		g.tally.same(at, in.offset)
 	default:
 		g.tally.copied(at, in.entry.Size, in.offset)
 	}
-	return nil
 }
 
 // fail notes that one file failed; it is the end of all where the disk is full

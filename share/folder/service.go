@@ -1,10 +1,8 @@
 package folder
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -129,115 +127,9 @@ func (s *Service) Serve(ctx context.Context, o session.Offer) error {
 	}
 	if h.Action == Write {
 		sh.tree.sweep(time.Now())
-		defer sh.tree.tidy()
 	}
-	c := &conversation{tree: sh.tree, write: h.Action == Write, stream: st, w: bufio.NewWriterSize(st, blockSize)}
-	c.r = bufio.NewReaderSize(c, blockSize)
-	if err := c.serve(ctx); err != nil {
+	if err := converseWith(st, sh.tree, h.Action == Write).serve(ctx); err != nil {
 		return errors.Join(err, st.Reset(err))
 	}
 	return st.Close()
-}
-
-// conversation is one stream on the side of the server.
-type conversation struct {
-	tree   *tree
-	write  bool
-	stream session.Stream
-	r      *bufio.Reader // of the conversation itself
-	w      *bufio.Writer
-}
-
-// Read reads from the stream. Before it waits for the client it sends what the
-// client may be waiting for.
-func (c *conversation) Read(p []byte) (int, error) {
-	if c.write {
-		c.tree.tidy()
-	}
-	if err := c.w.Flush(); err != nil {
-		return 0, err
-	}
-	return c.stream.Read(p)
-}
-
-// serve answers requests until the client ends its direction.
-func (c *conversation) serve(ctx context.Context) error {
-	for {
-		var req request
-		err := readMessage(c.r, &req)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.answer(ctx, req); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
-
-// answer answers one request. Its error ends the stream; what is wrong with
-// the request alone goes into the reply.
-func (c *conversation) answer(ctx context.Context, req request) error {
-	b := &body{r: c.r}
-	if !req.Body {
-		b = nil
-	}
-	var rep reply
-	err := req.check()
-	if err == nil && !c.write && (req.Op == opPut || req.Op == opMkdir || req.Op == opCheck) {
-		err = session.Errorf("folder", session.Denied, "this share was opened for reading")
-	}
-	if err == nil {
-		switch req.Op {
-		case opList:
-			return errors.Join(c.list(ctx, req), c.skip(b))
-		case opRead:
-			return errors.Join(c.read(ctx, req), c.skip(b))
-		case opStat:
-			rep.Entry, err = c.stat(req.Path)
-		case opHash:
-			rep, err = c.hash(ctx, req)
-		case opCheck:
-			rep, err = c.check(ctx, req)
-		case opPut:
-			rep, err = c.put(ctx, req, b)
-		case opMkdir:
-			if err = c.tree.mkdir(req.Path); err == nil {
-				rep.Entry, err = c.stat(req.Path)
-			}
-		default:
-			err = session.Errorf("folder", session.Unsupported, "no operation %q", session.Printable(string(req.Op)))
-		}
-	}
-	if err := c.reply(req, rep, err); err != nil {
-		return err
-	}
-	return c.skip(b)
-}
-
-// skip reads past a body.
-func (c *conversation) skip(b *body) error {
-	if b == nil {
-		return nil
-	}
-	_, err := b.finish()
-	return err
-}
-
-func (c *conversation) reply(req request, rep reply, err error) error {
-	rep.ID = req.ID
-	if err != nil {
-		rep = reply{ID: req.ID, Error: toWire(err)}
-	}
-	return writeMessage(c.w, rep)
-}
-
-func (c *conversation) stat(path string) (*Entry, error) {
-	e, err := c.tree.stat(path)
-	return &e, err
 }

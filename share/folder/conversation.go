@@ -1,0 +1,186 @@
+package folder
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+
+	"tandem/session"
+)
+
+// underway is how many files may be flushed to the disk at once for one
+// stream. Disks flush many in hardly more time than one.
+const underway = 32
+
+// conversation is one stream on the side of the server. One goroutine reads
+// requests, does what changes the share, and queues an answer to each; another
+// completes the answers in order.
+type conversation struct {
+	tree    *tree
+	write   bool
+	stream  session.Stream
+	r       *bufio.Reader
+	w       *bufio.Writer
+	answers chan *answer
+}
+
+// answer is what becomes of one request.
+type answer struct {
+	req  request
+	rep  reply
+	err  error
+	done chan struct{} // closed when rep and err are valid; nil if they are
+	// write, if set, writes the whole reply.
+	write func() error
+}
+
+func converseWith(st session.Stream, t *tree, write bool) *conversation {
+	return &conversation{
+		tree: t, write: write, stream: st,
+		r: bufio.NewReaderSize(st, blockSize), w: bufio.NewWriterSize(st, blockSize),
+		answers: make(chan *answer, underway),
+	}
+}
+
+// serve answers requests until the client ends its direction.
+func (c *conversation) serve(ctx context.Context) error {
+	replied := make(chan error, 1)
+	go func() { replied <- c.complete() }()
+	err := c.listen(ctx)
+	close(c.answers)
+	if failed := <-replied; failed != nil {
+		return failed // and that is why listen ended
+	}
+	return err
+}
+
+// listen reads requests.
+func (c *conversation) listen(ctx context.Context) error {
+	for {
+		var req request
+		err := readMessage(c.r, &req)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var b *body
+		if req.Body {
+			b = &body{r: c.r}
+		}
+		c.answers <- c.handle(ctx, req, b)
+		if b != nil {
+			// The client need not send the rest of what was refused.
+			if _, err := b.finish(); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// complete completes answers in order. When that fails it resets the stream, so that
+// listen ends, and goes on without writing until the last answer is done.
+func (c *conversation) complete() (err error) {
+	for a := range c.answers {
+		if a.done != nil {
+			select {
+			case <-a.done:
+			default: // it takes a while
+				err = c.flush(err)
+				<-a.done
+			}
+		}
+		if err != nil {
+			continue
+		}
+		if a.write != nil {
+			err = a.write()
+		} else {
+			err = c.send(a.req, a.rep, a.err)
+		}
+		if len(c.answers) == 0 {
+			err = c.flush(err)
+		}
+		if err != nil {
+			_ = c.stream.Reset(err) // returns nil
+		}
+	}
+	return c.flush(err)
+}
+
+func (c *conversation) flush(err error) error {
+	if err != nil {
+		return err
+	}
+	if c.write {
+		c.tree.tidy()
+	}
+	return c.w.Flush()
+}
+
+func (c *conversation) send(req request, rep reply, err error) error {
+	rep.ID = req.ID
+	if err != nil {
+		rep = reply{ID: req.ID, Error: toWire(err)}
+	}
+	return writeMessage(c.w, rep)
+}
+
+// handle does what one request asks for, or arranges that it be done in turn.
+func (c *conversation) handle(ctx context.Context, req request, b *body) *answer {
+	a := &answer{req: req}
+	if a.err = req.check(); a.err != nil {
+		return a
+	}
+	switch req.Op {
+	case opPut, opMkdir, opCheck:
+		if !c.write {
+			a.err = session.Errorf("folder", session.Denied, "this share was opened for reading")
+			return a
+		}
+	}
+	switch req.Op {
+	case opPut:
+		var commit func() (reply, error)
+		if commit, a.err = c.put(ctx, req, b); a.err == nil {
+			a.done = make(chan struct{})
+			go func() { // complete waits for it
+				defer close(a.done)
+				a.rep, a.err = commit()
+			}()
+		}
+	case opMkdir:
+		if a.err = c.tree.mkdir(req.Path); a.err == nil {
+			a.rep.Entry, a.err = c.stat(req.Path)
+		}
+	case opCheck:
+		a.rep, a.err = c.check(ctx, req)
+	case opList:
+		a.write = func() error { return c.list(ctx, req) }
+	case opRead:
+		a.write = func() error { return c.read(ctx, req) }
+	case opStat:
+		a.write = func() error {
+			e, err := c.stat(req.Path)
+			return c.send(req, reply{Entry: e}, err)
+		}
+	case opHash:
+		a.write = func() error {
+			rep, err := c.hash(ctx, req)
+			return c.send(req, rep, err)
+		}
+	default:
+		a.err = session.Errorf("folder", session.Unsupported, "no operation %q", session.Printable(string(req.Op)))
+	}
+	return a
+}
+
+func (c *conversation) stat(path string) (*Entry, error) {
+	e, err := c.tree.stat(path)
+	return &e, err
+}
