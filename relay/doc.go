@@ -3,11 +3,12 @@
 //
 // It speaks STUN (RFC 8489) and TURN for UDP relaying (RFC 8656, formerly 5766
 // and 6156) to clients over UDP, TCP and TLS, on IPv4 and IPv6. All integers
-// are big-endian. pion/turn decides (it authenticates and answers the four
-// requests below); this package screens what reaches it and carries the data.
+// are big-endian. pion/turn decides about the four requests that need
+// credentials; this package screens what reaches it, answers Binding requests and
+// carries the data.
 //
 //	from a client                 answer
-//	Binding request               Binding success; needs no credentials
+//	Binding request               Binding success, or 420; needs no credentials
 //	Allocate, Refresh,            success, or an error response; need credentials
 //	CreatePermission, ChannelBind
 //	Send indication               none; DATA goes to XOR-PEER-ADDRESS
@@ -22,6 +23,15 @@
 // 508 Insufficient Capacity; Connect and ConnectionBind, with silence.
 // MESSAGE-INTEGRITY is HMAC-SHA1 under the MD5 long-term key, the only kind
 // pion/turn and coturn's shared-secret mode have in common.
+//
+// # NAT behaviour
+//
+// Over UDP, Binding answers carry RESPONSE-ORIGIN where the public address is
+// known. A server that listens on the same two ports of two public addresses of
+// one family also sends OTHER-ADDRESS and obeys CHANGE-REQUEST (RFC 5780); one
+// that listens on two ports of one address obeys "change port" only, and has no
+// OTHER-ADDRESS to give. What it can't do is 420 Unknown Attribute, and so are
+// PADDING and RESPONSE-PORT. Package relay/probe is the other side.
 //
 // # Credentials
 //

@@ -9,12 +9,21 @@ import (
 	"github.com/pion/stun/v4"
 )
 
+// maxAttributes is how many attributes a message may have. The most that is
+// useful is one per peer in CreatePermission; pion/stun spends microseconds on
+// each.
+const maxAttributes = 64
+
 // gate screens what one reading goroutine gets from clients: it carries data
 // itself and lets through to pion/turn only requests that are well-formed, of
 // the methods we serve, and either authenticated or within the limit for
 // anonymous ones.
 type gate struct {
 	server *Server
+	// behaviour and answer are how Binding requests are answered: from which
+	// socket, the flags say.
+	behaviour behaviour
+	answer    func(answer []byte, flags uint32, to netip.AddrPort)
 	// identity is who the request now at pion/turn came from.
 	identity identity
 	message  stun.Message
@@ -39,7 +48,7 @@ func (g *gate) screen(d datagram, a *allocation, from netip.AddrPort) []byte {
 		g.channelData(d, a)
 	case 0:
 		g.message.Raw = b
-		if g.message.Decode() != nil {
+		if g.message.Decode() != nil || len(g.message.Attributes) > maxAttributes {
 			g.server.stats.malformed.Add(1)
 			return nil
 		}
@@ -71,10 +80,11 @@ func (g *gate) stun(a *allocation, from netip.AddrPort) []byte {
 	}
 	switch m.Type.Method {
 	case stun.MethodBinding:
-		if !g.server.answers.allow(from.Addr()) {
-			return nil
+		if g.server.answers.allow(from.Addr()) {
+			if answer, flags, err := g.behaviour.bindingAnswer(m, from); err == nil {
+				g.answer(answer, flags, from)
+			}
 		}
-		return m.Raw
 	case stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind:
 		return g.request(a, from)
 	}

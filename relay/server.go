@@ -181,6 +181,7 @@ func (s *Server) applyPolicy() error {
 		p.listening[addrPort(f.Addr()).Port()] = true
 	}
 	s.policy = p
+	s.discover()
 	return nil
 }
 

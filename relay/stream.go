@@ -109,6 +109,7 @@ func (f *streamFront) admit(raw net.Conn) *streamConn {
 	}
 	c.in = bufio.NewReaderSize(c.Conn, 16<<10)
 	c.since.Store(time.Now().UnixNano())
+	c.gate.answer = func(answer []byte, _ uint32, _ netip.AddrPort) { c.enqueue(answer, 2*maxQueue) }
 	f.conns[src] = c
 	f.working.Add(2) // pion's reader, until Close; and the writer
 	go c.write()

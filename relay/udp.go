@@ -18,6 +18,8 @@ type udpFront struct {
 	gate   *gate   // of pion/turn's one reading goroutine
 	in     *reader // likewise
 	closed chan struct{}
+	// behaviour is set once, when all sockets are known.
+	behaviour behaviour
 
 	mu      sync.RWMutex
 	clients map[netip.AddrPort]*udpClient
@@ -32,10 +34,14 @@ type udpClient struct {
 
 func newUDPFront(s *Server, conn *net.UDPConn) *udpFront {
 	sock := newSocket(conn, frontBuffer)
-	return &udpFront{
+	f := &udpFront{
 		server: s, conn: sock, gate: newGate(s), in: newReader(sock, frontBatch),
 		closed: make(chan struct{}), clients: make(map[netip.AddrPort]*udpClient),
 	}
+	f.gate.answer = func(answer []byte, flags uint32, to netip.AddrPort) {
+		f.gate.out.add(f.behaviour.from[flags].conn, to, answer)
+	}
+	return f
 }
 
 func (f *udpFront) gateOf(netip.AddrPort) *gate { return f.gate }
