@@ -33,21 +33,29 @@ func At(i int) string { return list[i] }
 func Index(word string) (int, bool) { return slices.BinarySearch(list, word) }
 
 // Nearest is the word most like a mistyped one, by the number of letters that
-// were added, dropped, changed or swapped with their neighbour; the first of
-// the list if several are equally near. It is "" when nothing comes close: more
-// than two letters away, or more than half of the word.
+// were added, dropped, changed or swapped with their neighbour; of several
+// equally near, the one that begins most like it. It is "" when nothing comes
+// close: more than two letters away, or more than half of the word.
 func Nearest(word string) string {
 	if len(word) == 0 || len(word) > 32 {
 		return ""
 	}
-	limit := min(2, len(word)/2)
-	best, bestDistance := "", limit+1
+	best, bestDistance, bestStart := "", min(2, len(word)/2), -1
 	for _, w := range list {
-		if d := distance(word, w); d < bestDistance {
-			best, bestDistance = w, d
+		d, start := distance(word, w), commonStart(word, w)
+		if d < bestDistance || d == bestDistance && start > bestStart {
+			best, bestDistance, bestStart = w, d, start
 		}
 	}
 	return best
+}
+
+func commonStart(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // distance is the optimal string alignment distance of a and b, in bytes.

@@ -30,6 +30,7 @@ func TestNearest(t *testing.T) {
 		"wlof":      "wolf",
 		"paperr":    "paper",
 		"lunr":      "lunar",
+		"papr":      "paper",
 		"abandonn":  "abandon",
 		"wolf":      "wolf",
 		"qqqqqqqq":  "",
