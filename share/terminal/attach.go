@@ -1,0 +1,309 @@
+package terminal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"tandem/session"
+)
+
+// Options are what a viewer's person wishes. The zero Options are safe.
+type Options struct {
+	// Escape begins an escape after Enter: Escape and "." leaves. 0 means '~'.
+	// NoEscape turns escapes off.
+	Escape   byte
+	NoEscape bool
+	// Clipboard lets programs write to the person's clipboard (OSC 52); they
+	// can never read it.
+	Clipboard bool
+	// Notice shows the person a message, such as "connection lost,
+	// reattaching…". nil writes it to the terminal in a line of its own, or
+	// nowhere if output is not a terminal.
+	Notice func(text string)
+	// Events, if not nil, is called for every event but Output, in order.
+	Events func(Event)
+}
+
+// Result is how an attachment ended: by the program's end, unless Detached or
+// Lost says otherwise.
+type Result struct {
+	Exit            // the program's status
+	Detached bool   // the person left; the terminal goes on
+	Lost     error  // the stream failed before the program ended
+	Terminal string // the terminal's ID; empty if the host never welcomed us
+	Offset   uint64 // how much of the terminal's output has been shown
+}
+
+// Opener opens a stream to the host: the method of a session.Session, or
+// something that makes the session first.
+type Opener func(ctx context.Context, h session.Header) (session.Stream, error)
+
+// Attach connects a person's terminal to one stream, opened with a Request's
+// Header, until the program ends, the person leaves, or the stream fails. The
+// terminal is raw meanwhile and is restored whatever happens, including a
+// panic, SIGTERM, SIGHUP, and modes that the program left on. A person who may
+// only watch also leaves with Ctrl-C.
+//
+// It fails with the host's *session.Error if the host refused, with an error of
+// kind Integrity or Invalid if the host broke the protocol, and with the
+// context's error if that ended or the process was asked to end.
+func Attach(ctx context.Context, stream session.Stream, tty TTY, opts Options) (Result, error) {
+	ctx, c, err := openConsole(ctx, tty, opts)
+	if err != nil {
+		_ = stream.Close()
+		return Result{}, err
+	}
+	defer c.close()
+	defer c.restoreOnPanic()
+	return c.attach(ctx, stream)
+}
+
+const (
+	firstRetry = 200 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+// Run attaches like Attach, to a stream that it opens, and when the stream is
+// lost it opens another and goes on at the byte where the last one stopped. It
+// tries until it succeeds, the host refuses, the person leaves or ctx ends.
+// What is typed while there is no stream is dropped: nobody sees where it
+// would go. A first attempt that fails is not repeated.
+func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Options) (Result, error) {
+	if request.Size.IsZero() {
+		request.Size = tty.Size()
+	}
+	header, err := request.Header()
+	if err != nil {
+		return Result{}, err
+	}
+	stream, err := open(ctx, header)
+	if err != nil {
+		return Result{}, err
+	}
+	ctx, c, err := openConsole(ctx, tty, opts)
+	if err != nil {
+		_ = stream.Close()
+		return Result{}, err
+	}
+	defer c.close()
+	defer c.restoreOnPanic()
+
+	result, err := c.attach(ctx, stream)
+	for err == nil && result.Lost != nil {
+		c.notice("connection lost, reattaching…")
+		result, err = c.reattach(ctx, open, request, result)
+	}
+	return result, err
+}
+
+// reattach goes on where last stopped. It returns when it has been welcomed
+// and lost again, or when trying has no more sense.
+func (c *console) reattach(ctx context.Context, open Opener, request Request, last Result) (Result, error) {
+	request.Resume = &Resume{Terminal: last.Terminal, Offset: last.Offset}
+	lostAt := time.Now()
+	last.Lost = nil
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		if detach, err := c.idle(ctx, time.After(retry/2+rand.N(retry/2))); detach || err != nil {
+			last.Detached = detach
+			return last, err
+		}
+		request.Size = c.tty.Size()
+		stream, detach, err := c.open(ctx, open, request)
+		if detach {
+			last.Detached = true
+			return last, nil
+		}
+		result := Result{Terminal: last.Terminal, Offset: last.Offset}
+		if err == nil {
+			c.back = func() { c.notice("reattached after %s", time.Since(lostAt).Round(100*time.Millisecond)) }
+			result, err = c.attach(ctx, stream)
+		}
+		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
+			return result, err
+		}
+	}
+}
+
+// open opens a stream while the person may still leave.
+func (c *console) open(ctx context.Context, open Opener, request Request) (_ session.Stream, detach bool, _ error) {
+	header, err := request.Header()
+	if err != nil {
+		return nil, false, err
+	}
+	opening, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var stream session.Stream
+	opened := make(chan time.Time)
+	go func() {
+		defer c.restoreOnPanic()
+		defer close(opened)
+		stream, err = open(opening, header)
+	}()
+	detach, ended := c.idle(ctx, opened)
+	cancel()
+	<-opened
+	if !detach && ended == nil {
+		return stream, false, err
+	}
+	if err == nil {
+		_ = stream.Close()
+	}
+	return nil, detach, ended
+}
+
+// worthRetrying tells a failing path from a host's refusal.
+func worthRetrying(err error) bool {
+	var refused *session.Error
+	if !errors.As(err, &refused) {
+		return true // the stream itself failed
+	}
+	switch session.KindOf(err) {
+	case session.Unavailable, session.Timeout, session.Busy:
+		return true
+	}
+	return false
+}
+
+// attach connects the console to one stream.
+func (c *console) attach(ctx context.Context, stream session.Stream) (Result, error) {
+	a := &attachment{console: c, client: NewClient(stream), welcomed: make(chan struct{}), over: make(chan struct{})}
+	closeStream := context.AfterFunc(ctx, func() { _ = stream.Close() })
+	defer closeStream()
+	var work sync.WaitGroup
+	work.Go(func() {
+		defer c.restoreOnPanic()
+		defer close(a.over)
+		a.err = a.receive()
+	})
+	detached := a.relay(ctx)
+	_ = a.client.Close()
+	work.Wait()
+
+	result := Result{Terminal: a.welcome.Terminal, Offset: a.client.Offset()}
+	if errors.Is(a.err, io.EOF) {
+		a.err = &session.Error{Op: "terminal", Kind: session.Unavailable, Text: "the host closed the stream", Err: a.err}
+	}
+	switch {
+	case a.exit != nil:
+		result.Exit = *a.exit
+	case detached:
+		result.Detached = true
+	case ctx.Err() != nil:
+		return result, context.Cause(ctx)
+	case a.welcome.Terminal == "", !worthRetrying(a.err):
+		return result, a.err
+	default:
+		result.Lost = a.err
+	}
+	return result, nil
+}
+
+// attachment is a console on one stream. Its fields belong to receive until
+// over is closed; welcome may be read once welcomed is closed.
+type attachment struct {
+	console *console
+	client  *Client
+
+	welcomed chan struct{}
+	over     chan struct{}
+	welcome  Welcome
+	answers  bool // ours is the terminal that answers queries
+	exit     *Exit
+	err      error
+}
+
+// receive shows what comes until the stream ends, and says why it did.
+func (a *attachment) receive() error {
+	for {
+		event, err := a.client.Next()
+		if err != nil {
+			return err
+		}
+		if output, ok := event.(Output); ok {
+			if err := a.show(output); err != nil {
+				return session.Errorf("show output", session.Internal, "%w", err)
+			}
+		} else if a.console.opts.Events != nil {
+			a.console.opts.Events(event)
+		}
+		switch e := event.(type) {
+		case Welcome:
+			a.welcome = e
+			close(a.welcomed)
+			if a.console.back != nil {
+				a.console.back()
+				a.console.back = nil
+			}
+		case Roster:
+			a.answers = e.Answers == a.welcome.Viewer
+		case Gap:
+			a.console.skip()
+			a.console.notice("%d bytes of output were skipped", e.To-e.From)
+		case Exit:
+			a.exit = &e
+			return nil
+		}
+		// The stream tells by itself when it is broken.
+		_ = a.client.Ack(a.client.Offset())
+	}
+}
+
+func (a *attachment) show(o Output) error {
+	data := o.Data
+	if o.Offset < a.welcome.Live { // this was answered long ago
+		n := min(uint64(len(data)), a.welcome.Live-o.Offset)
+		if err := a.console.show(data[:n], false); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return a.console.show(data, a.answers)
+}
+
+// relay passes keys and sizes on until the attachment is over.
+func (a *attachment) relay(ctx context.Context) (detached bool) {
+	defer a.console.restoreOnPanic()
+	var right Right
+	welcomed := a.welcomed
+	for {
+		// Of a broken stream, receive will tell.
+		select {
+		case <-welcomed:
+			welcomed, right = nil, a.welcome.Right
+			if right == Control {
+				_ = a.client.Resize(a.console.tty.Size())
+			}
+		case s := <-a.console.sizes:
+			if right == Control {
+				_ = a.client.Resize(s)
+			}
+		case k := <-a.console.keys:
+			switch {
+			case k.kind == keyDetach, right != Control && leaves(k):
+				return true
+			case k.kind == keyHelp:
+				a.console.help()
+			case k.kind == keyText && right != View:
+				_ = a.client.Input(k.text)
+			case k.kind == keyEnd && right != View:
+				_ = a.client.End()
+			}
+		case <-a.over:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// leaves reports whether a key makes a person leave who has nothing to type
+// into.
+func leaves(k key) bool {
+	const interrupt = 0x03 // Ctrl-C in raw mode
+	return k.kind == keyDetach || k.kind == keyText && bytes.IndexByte(k.text, interrupt) >= 0
+}

@@ -1,0 +1,335 @@
+package terminal
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"tandem/session"
+)
+
+// Limits of the protocol, in bytes unless they say otherwise.
+const (
+	// MaxBody is the longest body of a frame.
+	MaxBody = 64 << 10
+	// MaxSize is the largest width and height of a terminal, in cells.
+	MaxSize = 1000
+	// Window is how much output may be under way to one viewer.
+	Window = 256 << 10
+	// InputWindow is how much input may be under way from one viewer.
+	InputWindow = 256 << 10
+
+	frameHeader = 5
+	// maxOffset keeps sums of offsets and lengths far from overflow.
+	maxOffset = 1 << 62
+)
+
+// The frame types.
+const (
+	typeWelcome byte = 0x01
+	typeOutput  byte = 0x02
+	typeGap     byte = 0x03
+	typeSize    byte = 0x04
+	typeRoster  byte = 0x05
+	typeTaken   byte = 0x06
+	typeExit    byte = 0x07
+	typeInput   byte = 0x41
+	typeResize  byte = 0x42
+	typeAck     byte = 0x43
+	typeEnd     byte = 0x44
+)
+
+// Right is what a viewer may do; it is the action of the request.
+type Right string
+
+// The rights.
+const (
+	View    Right = "view"    // watch
+	Control Right = "control" // watch, type and resize
+)
+
+// Size is a terminal's size in cells. The zero Size means none.
+type Size struct {
+	Cols uint16 `json:"cols"`
+	Rows uint16 `json:"rows"`
+}
+
+// IsZero reports whether s is no size at all.
+func (s Size) IsZero() bool { return s == Size{} }
+
+func (s Size) valid() bool {
+	return s.Cols >= 1 && s.Rows >= 1 && s.Cols <= MaxSize && s.Rows <= MaxSize
+}
+
+// clamp brings what an operating system says into the protocol's range; a
+// dimension of 0 means that there is no size.
+func clamp(cols, rows int) Size {
+	if cols <= 0 || rows <= 0 {
+		return Size{}
+	}
+	return Size{Cols: uint16(min(cols, MaxSize)), Rows: uint16(min(rows, MaxSize))}
+}
+
+// Event is what the host tells a viewer: Welcome, Output, Gap, Size, Roster or
+// Exit.
+type Event interface{ event() }
+
+// Welcome is the first event of every attachment.
+type Welcome struct {
+	Terminal string `json:"terminal"`
+	Name     string `json:"name"`
+	Right    Right  `json:"right"`
+	Viewer   uint64 `json:"viewer"`
+	Offset   uint64 `json:"offset"`
+	Live     uint64 `json:"live"`
+	Made     bool   `json:"made,omitempty"`
+	Size
+}
+
+// Output is a run of the terminal's output. Data is valid until the next call
+// of Client.Next.
+type Output struct {
+	Offset uint64
+	Data   []byte
+}
+
+// Gap says that the output in [From, To) will not come.
+type Gap struct{ From, To uint64 }
+
+// Roster is who is attached.
+type Roster struct {
+	Viewers []Viewer `json:"viewers"`
+	Answers uint64   `json:"answers"`
+}
+
+// Viewer is one attachment, as everybody sees it.
+type Viewer struct {
+	Viewer uint64         `json:"viewer"`
+	Peer   session.PeerID `json:"peer"`
+	Name   string         `json:"name,omitempty"`
+	Right  Right          `json:"right"`
+	Size
+}
+
+// Exit is how the terminal's program ended.
+type Exit struct {
+	Code   int    `json:"code"`
+	Signal string `json:"signal,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (Welcome) event() {}
+func (Output) event()  {}
+func (Gap) event()     {}
+func (Size) event()    {}
+func (Roster) event()  {}
+func (Exit) event()    {}
+
+// The frames that are not events.
+type (
+	taken  uint64
+	input  []byte
+	resize Size
+	ack    uint64
+	end    struct{}
+)
+
+// message is anything that travels as a frame.
+type message interface {
+	frameType() byte
+	appendBody([]byte) []byte
+}
+
+func (Welcome) frameType() byte { return typeWelcome }
+func (Output) frameType() byte  { return typeOutput }
+func (Gap) frameType() byte     { return typeGap }
+func (Size) frameType() byte    { return typeSize }
+func (Roster) frameType() byte  { return typeRoster }
+func (taken) frameType() byte   { return typeTaken }
+func (Exit) frameType() byte    { return typeExit }
+func (input) frameType() byte   { return typeInput }
+func (resize) frameType() byte  { return typeResize }
+func (ack) frameType() byte     { return typeAck }
+func (end) frameType() byte     { return typeEnd }
+
+func (m Welcome) appendBody(b []byte) []byte { return appendJSON(b, m) }
+func (m Roster) appendBody(b []byte) []byte  { return appendJSON(b, m) }
+func (m Exit) appendBody(b []byte) []byte    { return appendJSON(b, m) }
+func (m Output) appendBody(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(b, m.Offset), m.Data...)
+}
+func (m Gap) appendBody(b []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, m.From), m.To)
+}
+func (m Size) appendBody(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, m.Cols), m.Rows)
+}
+func (m resize) appendBody(b []byte) []byte { return Size(m).appendBody(b) }
+func (m taken) appendBody(b []byte) []byte  { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m ack) appendBody(b []byte) []byte    { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m input) appendBody(b []byte) []byte  { return append(b, m...) }
+func (m end) appendBody(b []byte) []byte    { return b }
+
+// appendJSON cannot fail: the messages hold nothing that JSON has no form for.
+func appendJSON(b []byte, v any) []byte {
+	text, _ := json.Marshal(v)
+	return append(b, text...)
+}
+
+// appendFrame appends m as one frame.
+func appendFrame(b []byte, m message) []byte {
+	start := len(b)
+	b = append(b, m.frameType(), 0, 0, 0, 0)
+	b = m.appendBody(b)
+	binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-frameHeader))
+	return b
+}
+
+var errBody = errors.New("malformed frame")
+
+// decode reads the body of a frame. It returns nil for a type it doesn't know.
+// The message may share memory with body.
+func decode(kind byte, body []byte) (message, error) {
+	switch kind {
+	case typeWelcome:
+		var m Welcome
+		if err := decodeJSON(body, &m); err != nil {
+			return nil, err
+		}
+		id, err := hex.DecodeString(m.Terminal)
+		if err != nil || len(id) != 16 || m.Right != View && m.Right != Control ||
+			m.Offset > maxOffset || m.Live > maxOffset || !m.Size.valid() {
+			return nil, errBody
+		}
+		m.Name = session.PrintableName(m.Name)
+		return m, nil
+	case typeOutput:
+		if len(body) <= 8 {
+			return nil, errBody
+		}
+		m := Output{Offset: binary.BigEndian.Uint64(body), Data: body[8:]}
+		if m.Offset > maxOffset {
+			return nil, errBody
+		}
+		return m, nil
+	case typeGap:
+		if len(body) != 16 {
+			return nil, errBody
+		}
+		m := Gap{From: binary.BigEndian.Uint64(body), To: binary.BigEndian.Uint64(body[8:])}
+		if m.From >= m.To || m.To > maxOffset {
+			return nil, errBody
+		}
+		return m, nil
+	case typeSize, typeResize:
+		if len(body) != 4 {
+			return nil, errBody
+		}
+		m := Size{Cols: binary.BigEndian.Uint16(body), Rows: binary.BigEndian.Uint16(body[2:])}
+		if !m.valid() {
+			return nil, errBody
+		}
+		if kind == typeResize {
+			return resize(m), nil
+		}
+		return m, nil
+	case typeRoster:
+		var m Roster
+		if err := decodeJSON(body, &m); err != nil {
+			return nil, err
+		}
+		for i := range m.Viewers {
+			v := &m.Viewers[i]
+			if v.Right != View && v.Right != Control || !v.Size.IsZero() && !v.Size.valid() {
+				return nil, errBody
+			}
+			v.Name = session.PrintableName(v.Name)
+		}
+		return m, nil
+	case typeExit:
+		var m Exit
+		if err := decodeJSON(body, &m); err != nil {
+			return nil, err
+		}
+		if m.Code < 0 || m.Code > 255 {
+			return nil, errBody
+		}
+		m.Signal, m.Reason = session.PrintableName(m.Signal), session.Printable(m.Reason)
+		return m, nil
+	case typeTaken, typeAck:
+		if len(body) != 8 {
+			return nil, errBody
+		}
+		n := binary.BigEndian.Uint64(body)
+		if n > maxOffset {
+			return nil, errBody
+		}
+		if kind == typeAck {
+			return ack(n), nil
+		}
+		return taken(n), nil
+	case typeInput:
+		if len(body) == 0 {
+			return nil, errBody
+		}
+		return input(body), nil
+	case typeEnd:
+		if len(body) != 0 {
+			return nil, errBody
+		}
+		return end{}, nil
+	}
+	return nil, nil
+}
+
+func decodeJSON(body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		return errBody
+	}
+	return nil
+}
+
+// frameReader reads frames into one buffer.
+type frameReader struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+func newFrameReader(r io.Reader) *frameReader {
+	return &frameReader{r: bufio.NewReaderSize(r, 16<<10)}
+}
+
+// next reads the next frame of a known type. The message is valid until the
+// following call. It fails with io.EOF between frames only.
+func (f *frameReader) next() (message, error) {
+	for {
+		var header [frameHeader]byte
+		if _, err := io.ReadFull(f.r, header[:]); err != nil {
+			return nil, err
+		}
+		n := binary.BigEndian.Uint32(header[1:])
+		if n > MaxBody {
+			return nil, session.Errorf("terminal", session.TooLarge, "a frame of %d bytes", n)
+		}
+		if int(n) > cap(f.buf) {
+			f.buf = make([]byte, n)
+		}
+		body := f.buf[:n]
+		if _, err := io.ReadFull(f.r, body); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		m, err := decode(header[0], body)
+		if err != nil {
+			return nil, session.Errorf("terminal", session.Invalid, "frame %#02x: %w", header[0], err)
+		}
+		if m != nil {
+			return m, nil
+		}
+	}
+}

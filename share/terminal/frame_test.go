@@ -1,0 +1,113 @@
+package terminal
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+
+	"tandem/session"
+	"tandem/session/sessiontest"
+)
+
+// golden is one frame of each type.
+var golden = []struct {
+	message message
+	hex     string
+}{
+	{Welcome{Terminal: strings.Repeat("0f", 16), Name: "main", Right: View, Viewer: 2, Offset: 5, Live: 9, Size: Size{80, 24}},
+		"010000007f" + hex.EncodeToString([]byte(`{"terminal":"`+strings.Repeat("0f", 16)+
+			`","name":"main","right":"view","viewer":2,"offset":5,"live":9,"cols":80,"rows":24}`))},
+	{Output{Offset: 258, Data: []byte("hi\x1b")}, "020000000b" + "0000000000000102" + "68691b"},
+	{Gap{From: 1, To: 65536}, "0300000010" + "0000000000000001" + "0000000000010000"},
+	{Size{Cols: 1000, Rows: 1}, "0400000004" + "03e8" + "0001"},
+	{Roster{Viewers: []Viewer{}, Answers: 7}, "050000001a" + hex.EncodeToString([]byte(`{"viewers":[],"answers":7}`))},
+	{taken(513), "0600000008" + "0000000000000201"},
+	{Exit{Code: 130, Signal: "SIGINT"}, "070000001e" + hex.EncodeToString([]byte(`{"code":130,"signal":"SIGINT"}`))},
+	{input("ls\n"), "4100000003" + "6c730a"},
+	{resize{Cols: 80, Rows: 24}, "4200000004" + "0050" + "0018"},
+	{ack(1 << 40), "4300000008" + "0000010000000000"},
+	{end{}, "4400000000"},
+}
+
+func TestGoldenFrames(t *testing.T) {
+	for _, g := range golden {
+		encoded := appendFrame(nil, g.message)
+		if got := hex.EncodeToString(encoded); got != g.hex {
+			t.Errorf("%T encodes to\n%s, want\n%s", g.message, got, g.hex)
+		}
+		back, err := newFrameReader(bytes.NewReader(encoded)).next()
+		if err != nil || !reflect.DeepEqual(back, g.message) {
+			t.Errorf("%T decodes to %+v, %v", g.message, back, err)
+		}
+	}
+}
+
+func TestMalformedFrames(t *testing.T) {
+	for name, body := range map[string]string{
+		"too long":             "4100010001",
+		"cut header":           "4100",
+		"cut body":             "41000000056162",
+		"empty input":          "4100000000",
+		"empty output":         "0200000008" + "0000000000000000",
+		"short ack":            "4300000004" + "00000000",
+		"huge ack":             "4300000008" + "ffffffffffffffff",
+		"huge output offset":   "0200000009" + "ffffffffffffffff" + "61",
+		"gap backwards":        "0300000010" + "0000000000000002" + "0000000000000002",
+		"end with body":        "440000000161",
+		"resize to nothing":    "4200000004" + "00000018",
+		"resize to everything": "4200000004" + "ffffffff",
+		"exit 256":             "070000000c" + hex.EncodeToString([]byte(`{"code":256}`)),
+		"welcome to nowhere":   "0100000002" + hex.EncodeToString([]byte(`{}`)),
+		"roster of strings":    "050000000f" + hex.EncodeToString([]byte(`{"viewers":"x"}`)),
+	} {
+		raw, err := hex.DecodeString(body)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if m, err := newFrameReader(bytes.NewReader(raw)).next(); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %+v, %v; want an error other than EOF", name, m, err)
+		}
+	}
+	unknown := []byte("\x7f\x00\x00\x00\x02xx\x44\x00\x00\x00\x00")
+	if m, err := newFrameReader(bytes.NewReader(unknown)).next(); m != (end{}) || err != nil {
+		t.Errorf("behind a frame of unknown type: %v, %v", m, err)
+	}
+}
+
+func TestRosterNamesArePrintable(t *testing.T) {
+	r := Roster{Viewers: []Viewer{{Viewer: 1, Peer: sessiontest.Peer("a").ID, Name: "\x1b]0;x\a", Right: View}}}
+	m, err := newFrameReader(bytes.NewReader(appendFrame(nil, r))).next()
+	if err != nil || strings.ContainsAny(m.(Roster).Viewers[0].Name, "\x1b\a") {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	for _, g := range golden {
+		raw, _ := hex.DecodeString(g.hex)
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := newFrameReader(bytes.NewReader(raw))
+		for {
+			m, err := r.next()
+			if err != nil {
+				if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && session.KindOf(err) == session.Internal {
+					t.Fatalf("error without a kind: %v", err)
+				}
+				return
+			}
+			if cap(r.buf) > MaxBody {
+				t.Fatalf("a buffer of %d bytes", cap(r.buf))
+			}
+			again, err := newFrameReader(bytes.NewReader(appendFrame(nil, m))).next()
+			if err != nil || !reflect.DeepEqual(again, m) {
+				t.Fatalf("%#v came back as %#v, %v", m, again, err)
+			}
+		}
+	})
+}

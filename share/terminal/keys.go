@@ -1,0 +1,69 @@
+package terminal
+
+// keyKind says what a person did at the keyboard.
+type keyKind byte
+
+const (
+	keyText   keyKind = iota // typed something for the program
+	keyDetach                // wants to leave
+	keyHelp                  // wants to know the escapes
+	keyEnd                   // the input has ended
+)
+
+// key is something a person did.
+type key struct {
+	kind keyKind
+	text []byte
+}
+
+// escapes finds the escapes in what a person types. As in ssh, an escape is the
+// escape character at the beginning of a line and one more character: a dot
+// leaves, a question mark helps, the escape character is typed itself. Anything
+// else is typed as it came.
+type escapes struct {
+	char    byte // 0: there are no escapes
+	midLine bool // something was typed since the last line ended
+	pending bool // char was typed and held back
+}
+
+// split cuts p into keys. Their text shares p's memory, or is new.
+func (e *escapes) split(p []byte) []key {
+	if e.char == 0 {
+		return []key{{text: p}}
+	}
+	var keys []key
+	text := make([]byte, 0, len(p)+1)
+	flush := func(kind keyKind) {
+		if len(text) > 0 {
+			keys = append(keys, key{text: text})
+			text = nil
+		}
+		keys = append(keys, key{kind: kind})
+	}
+	for _, b := range p {
+		if e.pending {
+			e.pending = false
+			switch b {
+			case '.':
+				flush(keyDetach)
+				continue
+			case '?':
+				flush(keyHelp)
+				continue
+			case e.char:
+			default:
+				text = append(text, e.char)
+			}
+			e.midLine = true
+		} else if b == e.char && !e.midLine {
+			e.pending = true
+			continue
+		}
+		text = append(text, b)
+		e.midLine = b != '\r' && b != '\n'
+	}
+	if len(text) > 0 {
+		keys = append(keys, key{text: text})
+	}
+	return keys
+}

@@ -1,0 +1,86 @@
+package terminal
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollable makes a master's reads and writes end when it is closed. The pty
+// library leaves it in blocking mode.
+func pollable(master *os.File) (*os.File, error) {
+	defer func() { _ = master.Close() }()
+	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "ptmx"), nil
+}
+
+// leaderGone makes a blocked read return, because a background process that
+// still holds the terminal would keep it blocked.
+func (p *process) leaderGone() { _ = p.master.SetReadDeadline(time.Unix(1, 0)) }
+
+// pending reads what the program left behind when it ended, and 0 bytes if
+// that was all. It does not block.
+func (p *process) pending(buf []byte) int {
+	raw, err := p.master.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var n int
+	_ = raw.Control(func(fd uintptr) {
+		for {
+			// Polling a master first waits for what is on its way to it.
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			ready, err := unix.Poll(fds, 0)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if ready == 0 || err != nil || fds[0].Revents&unix.POLLIN == 0 {
+				return
+			}
+			if n, err = unix.Read(int(fd), buf); err == nil || !errors.Is(err, unix.EINTR) {
+				n = max(n, 0)
+				return
+			}
+		}
+	})
+	return n
+}
+
+// sessionMembers lists the living processes of a session. A zombie is dead,
+// and somebody else may be slow to collect it.
+func sessionMembers(leader int) []int {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return []int{leader}
+	}
+	defer func() { _ = proc.Close() }()
+	names, _ := proc.Readdirnames(-1)
+	var members []int
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue
+		}
+		// pid (comm) state ppid pgrp session …; comm may hold anything (proc(5)).
+		rest := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(rest) > 3 && string(rest[3]) == strconv.Itoa(leader) && string(rest[0]) != "Z" && string(rest[0]) != "X" {
+			members = append(members, pid)
+		}
+	}
+	return members
+}

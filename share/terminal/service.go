@@ -1,0 +1,416 @@
+package terminal
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tandem/session"
+)
+
+// ServiceName is the service's name and version.
+const ServiceName = "terminal/1"
+
+// DefaultName is the terminal that an empty resource means.
+const DefaultName = "main"
+
+const (
+	defaultRing  = 1 << 20
+	minRing      = 64 << 10
+	maxTerminals = 32
+	maxOwned     = 16
+	maxViewers   = 64
+	maxOfOnePeer = 16
+	maxArgs      = 256
+	maxArgBytes  = 32 << 10
+	// closeGrace is how long viewers may take to get the last words when the
+	// service closes.
+	closeGrace = time.Second
+)
+
+// Config is what a host decides. The zero Config shares the user's login shell
+// in the home folder.
+type Config struct {
+	// Argv pins the program that terminals run; nil means the user's login
+	// shell, and viewers with control may name another program.
+	Argv []string
+	// Dir is where programs start; empty means the user's home folder.
+	Dir string
+	// Env adds to the variables that programs get: "NAME" passes the host's
+	// own on, "NAME=value" sets one. What steers the dynamic linker or the Go
+	// run-time never passes.
+	Env []string
+	// RingSize is how many bytes of output a terminal keeps, at least 64 KiB;
+	// 0 means 1 MiB.
+	RingSize int
+	// Logger takes what the host's operator may want to know; nil means nobody.
+	Logger *slog.Logger
+}
+
+// Params are the parameters of a request, as the package comment has them.
+type Params struct {
+	Size
+	Term   string            `json:"term,omitempty"`
+	Env    map[string]string `json:"env,omitempty"`
+	Argv   []string          `json:"argv,omitempty"`
+	Resume *Resume           `json:"resume,omitempty"`
+}
+
+// Resume names where to go on.
+type Resume struct {
+	Terminal string `json:"terminal"`
+	Offset   uint64 `json:"offset"`
+}
+
+// Info describes one terminal to its host.
+type Info struct {
+	ID      string         `json:"id"`
+	Name    string         `json:"name"`
+	Owner   session.PeerID `json:"owner"` // who made it; zero: the host
+	Size    Size           `json:"size"`
+	Made    time.Time      `json:"made"`
+	Used    time.Time      `json:"used"` // when something was last typed or printed
+	Output  uint64         `json:"output"`
+	Viewers []Viewer       `json:"viewers"`
+	Exit    *Exit          `json:"exit,omitempty"` // nil while the program runs
+}
+
+// Service is the host's half of terminal/1: a session.Service.
+type Service struct {
+	config Config
+	log    *slog.Logger
+
+	mu        sync.Mutex
+	closed    bool
+	terminals []*terminal // oldest first; names of living ones differ
+	unnamed   int         // terminals named by us so far
+	serving   sync.WaitGroup
+	hurry     chan struct{} // closed when viewers must leave at once
+}
+
+// New makes a service without terminals.
+func New(config Config) *Service {
+	if config.RingSize == 0 {
+		config.RingSize = defaultRing
+	}
+	config.RingSize = max(config.RingSize, minRing)
+	log := config.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{config: config, log: log, hurry: make(chan struct{})}
+}
+
+// Name is ServiceName.
+func (s *Service) Name() string { return ServiceName }
+
+// Serve answers one viewer and returns when it has left. If ctx ends because
+// the permission was revoked (its cause is of kind Revoked), the terminals that
+// this peer made are ended as well; otherwise terminals stay.
+func (s *Service) Serve(ctx context.Context, offer session.Offer) error {
+	if !s.enter() {
+		return session.Errorf("terminal", session.Unavailable, "the host is closing its terminals")
+	}
+	defer s.serving.Done()
+	err := s.serve(ctx, offer)
+	if ctx.Err() != nil && session.KindOf(context.Cause(ctx)) == session.Revoked {
+		s.EndOwned(offer.Peer().ID)
+	}
+	return err
+}
+
+func (s *Service) serve(ctx context.Context, offer session.Offer) error {
+	header := offer.Header()
+	right, params, err := parse(header)
+	if err != nil {
+		return err
+	}
+	t, made, err := s.find(offer.Peer().ID, header.Resource, right, params)
+	if err != nil {
+		return err
+	}
+	v := &viewer{terminal: t, peer: offer.Peer(), right: right}
+	if right == Control {
+		v.size = params.Size
+	}
+	if err := t.attach(v, params.Resume); err != nil {
+		return err
+	}
+	stream, err := offer.Accept()
+	if err != nil {
+		t.detach(v, true)
+		return err
+	}
+	v.stream = stream
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	over := make(chan struct{})
+	defer close(over)
+	s.serving.Go(func() {
+		select {
+		case <-s.hurry:
+			cancel(session.Errorf("terminal", session.Canceled, "the host closed its terminals"))
+		case <-over:
+		}
+	})
+	return v.serve(ctx, made)
+}
+
+// enter counts a call of Serve, unless the service has been closed.
+func (s *Service) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.serving.Add(1)
+	return true
+}
+
+// parse reads a request. Everything that can be wrong with it is found here.
+func parse(h session.Header) (Right, Params, error) {
+	var p Params
+	invalid := func(format string, args ...any) (Right, Params, error) {
+		return "", p, session.Errorf("terminal", session.Invalid, format, args...)
+	}
+	right := Right(h.Action)
+	if right != View && right != Control {
+		return invalid("the action is %q, not view or control", session.PrintableName(h.Action))
+	}
+	if h.Resource != session.PrintableName(h.Resource) || strings.ContainsAny(h.Resource, "/:") {
+		return invalid("%q can't name a terminal", session.PrintableName(h.Resource))
+	}
+	if len(h.Params) > 0 {
+		if err := json.Unmarshal(h.Params, &p); err != nil {
+			return invalid("the parameters can't be read")
+		}
+	}
+	if !p.Size.IsZero() && !p.Size.valid() {
+		return invalid("a terminal of %d by %d cells", p.Cols, p.Rows)
+	}
+	if p.Argv != nil {
+		total := 0
+		for _, arg := range p.Argv {
+			total += len(arg)
+			if strings.ContainsRune(arg, 0) {
+				return invalid("an argument holds a NUL")
+			}
+		}
+		if len(p.Argv) == 0 || p.Argv[0] == "" || len(p.Argv) > maxArgs || total > maxArgBytes {
+			return invalid("%d arguments of %d bytes in all", len(p.Argv), total)
+		}
+	}
+	return right, p, nil
+}
+
+// find is the terminal that a request means: made if need be and allowed.
+func (s *Service) find(peer session.PeerID, resource string, right Right, p Params) (_ *terminal, made bool, err error) {
+	name := resource
+	if name == "" {
+		name = DefaultName
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.Resume != nil {
+		for _, t := range s.terminals {
+			// The grant was for the resource; the ID leads nowhere else.
+			if t.id == p.Resume.Terminal && t.resource == name {
+				return t, false, nil
+			}
+		}
+		return nil, false, session.Errorf("terminal", session.NotFound, "that terminal is gone")
+	}
+	if p.Argv != nil && resource == "" {
+		name = ""
+	}
+	for _, t := range s.terminals {
+		if t.name != name || t.ended() {
+			continue
+		}
+		if p.Argv != nil {
+			return nil, false, session.Errorf("terminal", session.Exists, "terminal %s runs something already", name)
+		}
+		return t, false, nil
+	}
+	if right != Control {
+		return nil, false, session.Errorf("terminal", session.NotFound, "there is no terminal %s to watch", name)
+	}
+	if p.Argv != nil && s.config.Argv != nil {
+		return nil, false, session.Errorf("terminal", session.Denied, "the host has chosen the program to run")
+	}
+	t, err := s.make(name, cmp.Or(resource, DefaultName), peer, p)
+	return t, true, err
+}
+
+// make is called with mu held. A program that is missing or can't be executed
+// makes a terminal that has ended, with the status a shell would give.
+func (s *Service) make(name, resource string, owner session.PeerID, p Params) (*terminal, error) {
+	if s.closed {
+		return nil, session.Errorf("terminal", session.Unavailable, "the host is closing its terminals")
+	}
+	if err := s.makeRoom(name, owner); err != nil {
+		return nil, err
+	}
+	l := launch{argv: p.Argv, dir: s.config.Dir, size: p.Size}
+	if l.argv == nil {
+		l.argv = s.config.Argv
+	}
+	if l.argv == nil {
+		l.argv, l.login = []string{loginShell()}, true
+	}
+	if l.dir == "" {
+		l.dir = homeFolder()
+	}
+	if l.size.IsZero() {
+		l.size = Size{Cols: 80, Rows: 24}
+	}
+	if name == "" {
+		s.unnamed++
+		name = fmt.Sprintf("run-%d", s.unnamed)
+	}
+	l.env = environment(os.Environ(), s.config.Env, p.Env, p.Term, name)
+
+	t := newTerminal(name, resource, owner, l.size, s.config.RingSize, s.log)
+	program, err := startProcess(l)
+	switch kind := session.KindOf(err); {
+	case err == nil:
+		t.run(program)
+		t.log.Info("terminal started", "program", session.Printable(l.argv[0]), "owner", owner.Short())
+	case kind == session.NotFound, kind == session.Denied:
+		_, text := session.Public(err)
+		t.ring.write([]byte("tandem: " + text + "\r\n"))
+		code := 126
+		if kind == session.NotFound {
+			code = 127
+		}
+		t.finish(Exit{Code: code})
+	default:
+		s.log.Warn("start terminal", "error", err)
+		return nil, err
+	}
+	s.terminals = append(s.terminals, t)
+	return t, nil
+}
+
+// makeRoom drops the ended terminal of the same name, and the oldest ended one
+// if there are too many.
+func (s *Service) makeRoom(name string, owner session.PeerID) error {
+	owned := 0
+	for _, t := range s.terminals {
+		if t.owner == owner && !t.ended() {
+			owned++
+		}
+	}
+	if owned >= maxOwned && !owner.IsZero() {
+		return session.Errorf("terminal", session.Busy, "this peer has made %d terminals already", maxOwned)
+	}
+	s.terminals = slices.DeleteFunc(s.terminals, func(t *terminal) bool { return name != "" && t.name == name && t.ended() })
+	if len(s.terminals) < maxTerminals {
+		return nil
+	}
+	oldest := slices.IndexFunc(s.terminals, (*terminal).ended)
+	if oldest < 0 {
+		return session.Errorf("terminal", session.Busy, "the host has %d terminals already", maxTerminals)
+	}
+	s.terminals = slices.Delete(s.terminals, oldest, oldest+1)
+	return nil
+}
+
+func homeFolder() string {
+	if u, err := user.Current(); err == nil {
+		if info, err := os.Stat(u.HomeDir); err == nil && info.IsDir() {
+			return u.HomeDir
+		}
+	}
+	return string(os.PathSeparator)
+}
+
+// Start makes a terminal before anybody attaches. It fails with Exists if one
+// of that name lives, and with Unsupported where there are no terminals.
+func (s *Service) Start(name string, p Params) error {
+	encoded, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if _, _, err := parse(session.Header{Resource: name, Action: string(Control), Params: encoded}); err != nil {
+		return err
+	}
+	name = cmp.Or(name, DefaultName)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.ContainsFunc(s.terminals, func(t *terminal) bool { return t.name == name && !t.ended() }) {
+		return session.Errorf("start terminal", session.Exists, "terminal %s runs already", name)
+	}
+	_, err = s.make(name, name, session.PeerID{}, p)
+	return err
+}
+
+// Terminals lists the terminals, oldest first, those included that have ended
+// and can still be resumed.
+func (s *Service) Terminals() []Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Info, 0, len(s.terminals))
+	for _, t := range s.terminals {
+		list = append(list, t.info())
+	}
+	return list
+}
+
+// End ends the terminal of that name, with all its processes, and returns when
+// they are gone. It fails with NotFound if none of that name lives.
+func (s *Service) End(name string) error {
+	name = cmp.Or(name, DefaultName)
+	n := s.end("the host closed this terminal", func(t *terminal) bool { return t.name == name && !t.ended() })
+	if n == 0 {
+		return session.Errorf("end terminal", session.NotFound, "there is no terminal %s", session.PrintableName(name))
+	}
+	return nil
+}
+
+// EndOwned ends the terminals that a peer made, with all their processes, and
+// returns when they are gone, about a second later at most. It is for
+// permissions that are taken back while their holder is away; while it is
+// connected, Serve does it.
+func (s *Service) EndOwned(peer session.PeerID) {
+	s.end("the permission for this terminal was taken back", func(t *terminal) bool { return t.owner == peer })
+}
+
+func (s *Service) end(reason string, which func(*terminal) bool) int {
+	s.mu.Lock()
+	chosen := slices.DeleteFunc(slices.Clone(s.terminals), func(t *terminal) bool { return !which(t) })
+	s.mu.Unlock()
+	var killing sync.WaitGroup
+	for _, t := range chosen {
+		killing.Go(func() { t.kill(reason) })
+	}
+	killing.Wait()
+	return len(chosen)
+}
+
+// Close ends all terminals and their processes, tells the viewers, and returns
+// when everything has ended.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		s.serving.Wait()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.end("the host closed its terminals", func(*terminal) bool { return true })
+	timer := time.AfterFunc(closeGrace, func() { close(s.hurry) })
+	defer timer.Stop()
+	s.serving.Wait()
+	return nil
+}

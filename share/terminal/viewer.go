@@ -1,0 +1,310 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"tandem/session"
+)
+
+const (
+	// outputChunk fits, with its frame's header, one message of a stream.
+	outputChunk = 16<<10 - 64
+	// goodbye is how long a viewer may take to close after EXIT.
+	goodbye = 5 * time.Second
+	// endOfFile is what a terminal takes as the end of input (VEOF).
+	endOfFile = 0x04
+	// endEvery is how often it is typed while a program still reads: each of
+	// several programs, one after the other, meets the end of the same input.
+	endEvery = 250 * time.Millisecond
+)
+
+// viewer is one attachment, on the host.
+type viewer struct {
+	terminal *terminal
+	peer     session.Peer
+	right    Right
+	stream   session.Stream
+
+	// The terminal's mu guards the rest.
+	number      uint64
+	size        Size
+	welcomeSize Size
+	live        uint64 // output before it was printed before this viewer came
+	next        uint64 // the first byte not sent
+	acked       uint64 // the first byte not acknowledged
+	input       inputQueue
+	received    uint64 // bytes of input that arrived
+	lastTyped   byte
+	// What the viewer has been told.
+	rosterVersion, sizeVersion int
+	toldTaken                  uint64
+
+	stopped bool
+	err     error // why, if it was not the viewer's wish
+}
+
+// serve talks to the viewer until it leaves, the program has ended, or ctx has.
+// It fails if the viewer broke the rules, was thrown out or was lost.
+func (v *viewer) serve(ctx context.Context, made bool) error {
+	t := v.terminal
+	over := make(chan struct{})
+	unwatch := context.AfterFunc(ctx, func() { v.stop(context.Cause(ctx)) })
+	defer unwatch()
+
+	var work sync.WaitGroup
+	ended := make(chan struct{}) // the viewer has sent END
+	work.Go(func() {
+		// Whatever ended it, nothing more will be understood from this viewer.
+		v.stop(v.read(ended))
+	})
+	work.Go(func() {
+		select {
+		case <-ended:
+			v.typeEnd(over)
+		case <-over:
+		}
+	})
+	if err := v.write(made); err != nil {
+		v.stop(err)
+	} else {
+		v.awaitGoodbye()
+	}
+	close(over)
+	work.Wait()
+
+	t.mu.Lock()
+	err := v.err
+	t.mu.Unlock()
+	t.detach(v, session.KindOf(err) == session.Revoked)
+	return err
+}
+
+// stop ends the attachment: at the viewer's wish if err is nil. Only the first
+// call has an effect.
+func (v *viewer) stop(err error) {
+	t := v.terminal
+	t.mu.Lock()
+	first := !v.stopped
+	if first {
+		v.stopped, v.err = true, err
+	}
+	t.mu.Unlock()
+	if !first {
+		return
+	}
+	t.changed.Broadcast()
+	if err != nil {
+		_ = v.stream.Reset(err)
+		return
+	}
+	_ = v.stream.Close()
+}
+
+// read takes the viewer's frames. It returns nil if the viewer closed.
+func (v *viewer) read(ended chan<- struct{}) error {
+	frames := newFrameReader(v.stream)
+	finished := false
+	for {
+		m, err := frames.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		switch m := m.(type) {
+		case input:
+			err = v.typed(m, finished)
+		case resize:
+			err = v.resized(Size(m))
+		case ack:
+			err = v.acknowledged(uint64(m))
+		case end:
+			if err = v.mayControl("end the input"); err == nil && !finished {
+				finished = true
+				close(ended)
+			}
+		default:
+			err = session.Errorf("terminal", session.Invalid, "frame %#02x is the host's to send", m.frameType())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// mayControl is the guard of everything but watching.
+func (v *viewer) mayControl(what string) error {
+	if v.right == Control {
+		return nil
+	}
+	v.terminal.log.Warn("refused: this viewer may only watch", "viewer", v.number, "peer", v.peer.ID.Short(), "what", what)
+	return session.Errorf("terminal", session.Denied, "this viewer may watch, but not %s", what)
+}
+
+func (v *viewer) typed(p []byte, finished bool) error {
+	if err := v.mayControl("type"); err != nil {
+		return err
+	}
+	if finished {
+		return session.Errorf("terminal", session.Invalid, "input after its end")
+	}
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if v.received+uint64(len(p))-v.input.taken > InputWindow {
+		return session.Errorf("terminal", session.TooLarge, "more input than the terminal takes")
+	}
+	v.received += uint64(len(p))
+	v.lastTyped = p[len(p)-1]
+	v.input.bytes = append(v.input.bytes, p...)
+	t.changed.Broadcast()
+	return nil
+}
+
+func (v *viewer) resized(s Size) error {
+	if err := v.mayControl("resize"); err != nil {
+		return err
+	}
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if v.size != s {
+		v.size = s
+		t.rosterVersion++
+		t.fit()
+		t.changed.Broadcast()
+	}
+	return nil
+}
+
+func (v *viewer) acknowledged(offset uint64) error {
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if offset < v.acked || offset > v.next {
+		return session.Errorf("terminal", session.Invalid, "an acknowledgement of %d, outside %d to %d", offset, v.acked, v.next)
+	}
+	v.acked = offset
+	t.changed.Broadcast()
+	return nil
+}
+
+// typeEnd types end-of-file, again and again, as long as the viewer is there.
+// A program in the middle of a line needs it twice.
+func (v *viewer) typeEnd(over <-chan struct{}) {
+	t := v.terminal
+	t.mu.Lock()
+	if v.received > 0 && v.lastTyped != '\n' && v.lastTyped != '\r' {
+		v.input.extra(endOfFile)
+	}
+	v.input.extra(endOfFile)
+	t.mu.Unlock()
+	t.changed.Broadcast()
+	tick := time.NewTicker(endEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-over:
+			return
+		}
+		t.mu.Lock()
+		if len(v.input.bytes) == 0 {
+			v.input.extra(endOfFile)
+		}
+		t.mu.Unlock()
+		t.changed.Broadcast()
+	}
+}
+
+// write sends what there is to send until EXIT has been sent or the viewer is
+// stopped.
+func (v *viewer) write(made bool) error {
+	t := v.terminal
+	frames := appendFrame(nil, Welcome{
+		Terminal: t.id, Name: t.name, Right: v.right, Viewer: v.number,
+		Offset: v.next, Live: v.live, Made: made, Size: v.welcomeSize,
+	})
+	data := make([]byte, outputChunk)
+	for {
+		if len(frames) > 0 {
+			if _, err := v.stream.Write(frames); err != nil {
+				return err
+			}
+		}
+		var last bool
+		if frames, last = v.due(frames[:0], data); last {
+			if len(frames) == 0 {
+				return nil // stopped
+			}
+			if _, err := v.stream.Write(frames); err != nil {
+				return err
+			}
+			return v.stream.CloseWrite()
+		}
+	}
+}
+
+// due waits until there is something to tell the viewer and appends it as
+// frames. With last, nothing comes after it.
+func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		if v.stopped {
+			return frames[:0], true
+		}
+		if v.sizeVersion != t.sizeVersion {
+			v.sizeVersion = t.sizeVersion
+			frames = appendFrame(frames, t.size)
+		}
+		if v.rosterVersion != t.rosterVersion {
+			v.rosterVersion = t.rosterVersion
+			frames = appendFrame(frames, t.roster())
+		}
+		if v.toldTaken != v.input.taken {
+			v.toldTaken = v.input.taken
+			frames = appendFrame(frames, taken(v.toldTaken))
+		}
+		if v.next < t.ring.start() {
+			// Far behind: go on near the end, or the gap would soon open again.
+			to := t.ring.context(contextBytes)
+			frames = appendFrame(frames, Gap{From: v.next, To: to})
+			t.log.Info("viewer was too slow", "viewer", v.number, "missed", to-v.next)
+			v.next = to
+			t.requestRedraw()
+		}
+		if v.next < t.ring.end && v.next-v.acked < Window {
+			n := t.ring.read(v.next, data)
+			frames = appendFrame(frames, Output{Offset: v.next, Data: data[:n]})
+			v.next += uint64(n)
+		}
+		if t.exit != nil && v.next == t.ring.end {
+			return appendFrame(frames, *t.exit), true
+		}
+		if len(frames) > 0 {
+			return frames, false
+		}
+		t.changed.Wait()
+	}
+}
+
+// awaitGoodbye gives the viewer time to read what was sent and to close.
+func (v *viewer) awaitGoodbye() {
+	t := v.terminal
+	timer := time.AfterFunc(goodbye, func() {
+		v.stop(session.Errorf("terminal", session.Timeout, "the viewer did not close after the exit"))
+	})
+	defer timer.Stop()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !v.stopped {
+		t.changed.Wait()
+	}
+}
