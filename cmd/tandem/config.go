@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/v2"
+
+	"tandem/session"
+	"tandem/share/node"
+)
+
+// config is what the file, the environment and the flags say together, each
+// stronger than the one before.
+type config struct {
+	// Servers are the signaling servers to meet at.
+	Servers []string `koanf:"servers"`
+	// Name is what this device calls itself to peers.
+	Name string `koanf:"name"`
+	// Insecure allows plain HTTP to servers outside the local network.
+	Insecure bool `koanf:"insecure"`
+	// RelayOnly never uses a direct path: peers don't learn our addresses.
+	RelayOnly bool `koanf:"relay_only"`
+	// Log is the level of the log on standard error; empty is none.
+	Log string `koanf:"log"`
+}
+
+// readConfig reads config.toml in the configuration folder, then TANDEM_*
+// variables, then the flags.
+func readConfig(io stdio, home node.Home, f *flags) (config, error) {
+	path := filepath.Join(home.Config, "config.toml")
+	k := koanf.New(".")
+	err := k.Load(fileProvider(path), toml.Parser())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return config{}, &session.Error{
+			Op: "read " + path, Kind: session.Invalid, Err: err,
+			Hint: "Mend the file or move it away; the README lists its keys.",
+		}
+	}
+	if err := k.Load(envProvider(io.env), nil); err != nil {
+		return config{}, err
+	}
+	flagged := map[string]any{}
+	if len(f.servers) > 0 {
+		flagged["servers"] = f.servers
+	}
+	if f.log != "" {
+		flagged["log"] = f.log
+	}
+	if err := k.Load(mapProvider(flagged), nil); err != nil {
+		return config{}, err
+	}
+	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "log": true}
+	for _, key := range k.Keys() {
+		if !known[key] {
+			return config{}, &session.Error{
+				Op: "read " + path, Kind: session.Invalid, Text: "there is no setting " + session.Printable(key),
+				Hint: "The README lists the settings.",
+			}
+		}
+	}
+	var c config
+	if err := k.Unmarshal("", &c); err != nil {
+		return config{}, &session.Error{Op: "read " + path, Kind: session.Invalid, Err: err}
+	}
+	return c, nil
+}
+
+// fileProvider, mapProvider and envProvider are koanf.Providers.
+type fileProvider string
+
+func (p fileProvider) ReadBytes() ([]byte, error)    { return os.ReadFile(string(p)) }
+func (p fileProvider) Read() (map[string]any, error) { return nil, errors.New("not a map") }
+
+type mapProvider map[string]any
+
+func (p mapProvider) ReadBytes() ([]byte, error)    { return nil, errors.New("not bytes") }
+func (p mapProvider) Read() (map[string]any, error) { return p, nil }
+
+// envProvider reads TANDEM_SERVERS (separated by commas or spaces),
+// TANDEM_NAME, TANDEM_INSECURE, TANDEM_RELAY_ONLY and TANDEM_LOG.
+func envProvider(env func(string) string) mapProvider {
+	m := mapProvider{}
+	for _, key := range []string{"name", "insecure", "relay_only", "log"} {
+		if v := env("TANDEM_" + strings.ToUpper(key)); v != "" {
+			m[key] = v
+		}
+	}
+	if v := env("TANDEM_SERVERS"); v != "" {
+		m["servers"] = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	return m
+}

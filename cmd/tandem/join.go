@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tandem/session"
+	"tandem/share/node"
+	"tandem/share/terminal"
+)
+
+func newJoin(io stdio, f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "join CODE|LINK",
+		Short: "Join a share with its code or link",
+		Long: strings.TrimSpace(`
+Join a share with its code or link. Shows who it reached and what they offer,
+and opens their terminal if there is one; Enter ~ . leaves it. While it runs,
+other verbs in other terminals use the same session.`),
+		Example: `  tandem join 4821-wolf-paper-lunar
+  tandem join 'https://tandem.example/j#…'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runJoin(cmd.Context(), io, f, args[0]) },
+	}
+}
+
+func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
+	cfg, err := nodeConfig(io, f)
+	if err != nil {
+		return err
+	}
+	b, err := node.Connect(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.Close() }() // whatever it served has been reported
+	if !f.json {
+		fmt.Fprintln(io.out, "Joining; the person at the other end may have to let you in…")
+	}
+	joined, err := b.Join(ctx, invite, f.servers)
+	if session.KindOf(err) == session.Exists {
+		// Both sides on one machine, under one home: join as somebody else.
+		_ = b.Close()
+		if b, err = node.StartGuest(ctx, cfg); err == nil {
+			defer func() { _ = b.Close() }()
+			joined, err = b.Join(ctx, invite, f.servers)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	peer := node.Bound{Backend: b, Peer: joined.Peer.ID.String()}
+	if f.json {
+		newEvents(io, true).print(node.Event{
+			Event: node.EventJoined, Peer: &joined.Peer, Words: joined.Words, Offers: joined.Offers, Path: &joined.Path,
+		})
+		return waitForEnd(ctx, io)
+	}
+	printJoined(io, joined)
+	right, ok := terminalRight(joined.Offers)
+	if !ok {
+		fmt.Fprintln(io.out, "Connected. Ctrl-C leaves.")
+		<-ctx.Done()
+		return nil
+	}
+	fmt.Fprintln(io.out, "Opening the terminal. Enter ~ . leaves it.")
+	return attach(ctx, io, peer, terminal.Request{Right: right})
+}
+
+// printJoined shows who was reached and what they offer.
+func printJoined(io stdio, j node.Joined) {
+	fmt.Fprintf(io.out, "Reached %s, %s.\n", j.Alias, describePath(j.Path))
+	fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(j.Words))
+	fmt.Fprintf(io.out, "  offers       %s\n", describeRights(j.Offers))
+	for _, r := range j.Offers {
+		if strings.HasPrefix(r.Service, "folder/") {
+			fmt.Fprintf(io.out, "  in another terminal: tandem ls %[1]s:%[2]s   tandem get %[1]s:%[2]s/FILE\n", j.Alias, session.Printable(r.Resource))
+		}
+	}
+}
+
+// terminalRight is the most that is offered at a terminal.
+func terminalRight(offers []node.Right) (terminal.Right, bool) {
+	best, found := terminal.View, false
+	for _, r := range offers {
+		if r.Service != terminal.ServiceName || r.Resource != "" {
+			continue
+		}
+		for _, a := range r.Actions {
+			found = true
+			if a == string(terminal.Control) {
+				best = terminal.Control
+			}
+		}
+	}
+	return best, found
+}
+
+// waitForEnd returns when standard input ends or ctx does.
+func waitForEnd(ctx context.Context, s stdio) error {
+	ended := make(chan struct{})
+	go func() { // a read of standard input can't be called back
+		_, _ = io.Copy(io.Discard, s.in)
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// attach connects this terminal to a peer's, and ends the program as the
+// remote one ended.
+func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Request) error {
+	out, ok := s.out.(*os.File)
+	if !ok {
+		return usagef("a terminal needs a standard output that is a file or terminal")
+	}
+	request.Term = s.env("TERM")
+	request.Env = localeEnv(s)
+	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, terminal.Options{})
+	switch {
+	case err != nil:
+		return err
+	case result.Detached:
+		fmt.Fprintln(s.err, "Left the terminal; it goes on without you.")
+		return nil
+	case result.Reason != "":
+		fmt.Fprintf(s.err, "The terminal has ended: %s.\n", session.Printable(result.Reason))
+	}
+	if result.Code != 0 {
+		return exitError(result.Code)
+	}
+	return nil
+}
+
+// localeEnv is what a new terminal on the other side takes over from here.
+func localeEnv(s stdio) map[string]string {
+	env := map[string]string{}
+	for _, name := range []string{"LANG", "LC_ALL", "LC_CTYPE", "COLORTERM", "NO_COLOR"} {
+		if v := s.env(name); v != "" {
+			env[name] = v
+		}
+	}
+	return env
+}

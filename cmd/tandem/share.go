@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mdp/qrterminal/v3"
+	"github.com/spf13/cobra"
+
+	"tandem/session"
+	"tandem/share/node"
+)
+
+func newShare(io stdio, f *flags) *cobra.Command {
+	var share node.Share
+	var approve string
+	cmd := &cobra.Command{
+		Use:   "share [DIR]",
+		Short: "Share a folder, a terminal or both, and wait for a guest",
+		Long: strings.TrimSpace(`
+Share a folder, a terminal or both: prints a code, a link and a QR code, and
+waits. The guest runs "tandem join" with either. You are asked before anyone
+gets in, and Ctrl-C ends the share and everything it granted.
+
+Without --server (or servers in the configuration) it runs a signaling server
+itself, which guests on the same network find by the code.`),
+		Example: `  tandem share --terminal            a guest may type into a shell of yours
+  tandem share --terminal --view-only  a guest may watch it
+  tandem share ~/project --write     a guest may read and change the folder`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				share.Folder = args[0]
+			}
+			switch {
+			case share.Folder == "" && !share.Terminal:
+				return usagef("nothing to share: give a folder, --terminal or both")
+			case share.Folder == "" && share.Write:
+				return usagef("--write needs a folder")
+			case !share.Terminal && share.ViewOnly:
+				return usagef("--view-only needs --terminal")
+			case approve != "ask" && approve != "always":
+				return usagef("--approve takes ask or always, not %q", approve)
+			case share.Uses < 1 || share.Uses > 1000:
+				return usagef("--uses takes 1 to 1000")
+			case share.Expires < time.Second || share.Expires > 30*24*time.Hour:
+				return usagef("--expires takes 1s to 720h")
+			}
+			return runShare(cmd.Context(), io, f, share, approve == "always")
+		},
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&share.Terminal, "terminal", false, "share a terminal")
+	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
+	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
+	fs.StringVar(&approve, "approve", "ask", "ask before each guest gets in, or always let in who has the code: ask or always")
+	fs.DurationVar(&share.Expires, "expires", 10*time.Minute, "how long the invite can be used")
+	fs.IntVar(&share.Uses, "uses", 1, "how many guests may join with it")
+	return cmd
+}
+
+func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always bool) error {
+	cfg, err := nodeConfig(io, f)
+	if err != nil {
+		return err
+	}
+	out := newEvents(io, f.json)
+	cfg.Events = out.print
+	prompt := newPrompt(io)
+	switch {
+	case always:
+		share.Approve = func(context.Context, node.Guest) error { return nil }
+	case f.json || !prompt.interactive():
+		return usagef("nobody is at the keyboard to approve guests: add --approve always")
+	default:
+		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, io, prompt, g) }
+	}
+
+	n, err := node.Serve(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = n.Close() }() // ends the share; what it served has been reported
+	shared, err := n.Share(ctx, share)
+	if err != nil {
+		return err
+	}
+	out.print(node.Event{
+		Event: node.EventInvite, Code: shared.Code, Link: shared.Link, Expires: shared.Expires, Offers: shared.Offers,
+	})
+	if !f.json {
+		printInvite(io, shared)
+	}
+	<-ctx.Done()
+	out.print(node.Event{Event: node.EventEnded})
+	return n.Close()
+}
+
+// printInvite shows the invite for people: the code to say, the link to send,
+// the QR code to point a phone at.
+func printInvite(io stdio, s *node.Shared) {
+	if file, ok := io.out.(*os.File); ok && isTerminal(file) {
+		qrterminal.GenerateHalfBlock(s.Link, qrterminal.L, io.out)
+	}
+	fmt.Fprintf(io.out, "\n  code   %s\n  link   %s\n\n", s.Code, s.Link)
+	fmt.Fprintf(io.out, "The guest runs  tandem join %s", s.Code)
+	if s.Server != "" {
+		fmt.Fprintf(io.out, " --server %s", s.Server)
+	}
+	fmt.Fprintf(io.out, "\nShared: %s. Works until %s. Ctrl-C ends it.\n", describeRights(s.Offers), s.Expires.Local().Format("15:04"))
+}
+
+// describeRights says in words what is offered.
+func describeRights(rights []node.Right) string {
+	var parts []string
+	for _, r := range rights {
+		service, _, _ := strings.Cut(r.Service, "/")
+		actions := strings.Join(r.Actions, " and ")
+		if r.Resource != "" {
+			service += " " + session.Printable(r.Resource)
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", service, session.Printable(actions)))
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// askApproval shows who asks for what. Only a deliberate "yes" lets them in.
+func askApproval(ctx context.Context, io stdio, p *prompt, g node.Guest) error {
+	fmt.Fprintf(io.out, "\n%s asks to join.\n", quoteName(g.Peer))
+	fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(g.Words))
+	fmt.Fprintf(io.out, "  would get    %s\n", describeRights(g.Offers))
+	answer, err := p.ask(ctx, "Let them in? Type yes or no: ", "yes", "no")
+	if err != nil {
+		return err
+	}
+	if answer != "yes" {
+		return session.Errorf("approve", session.Denied, "the person at the other end said no")
+	}
+	return nil
+}
+
+// quoteName shows a claimed name as a claim.
+func quoteName(p session.Peer) string {
+	if p.Name == "" {
+		return "Somebody without a name"
+	}
+	return fmt.Sprintf("Somebody calling themselves %q", p.Name)
+}
+
+// wordGroups breaks a fingerprint where people breathe when they read aloud.
+func wordGroups(words []string) string {
+	var b strings.Builder
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case i%4 == 0:
+			b.WriteString("  ")
+		default:
+			b.WriteByte(' ')
+		}
+		b.WriteString(w)
+	}
+	return b.String()
+}

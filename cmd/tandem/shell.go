@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/charmbracelet/fang"
+	"github.com/spf13/cobra"
+
+	"tandem/session"
+	"tandem/share/node"
+	"tandem/share/terminal"
+)
+
+// shellFailure is the exit code of a shell verb that failed by itself.
+const shellFailure = 255
+
+func newShell(io stdio, f *flags) *cobra.Command {
+	var view bool
+	cmd := &cobra.Command{
+		Use:   "shell PEER [-- PROGRAM [ARGUMENT…]]",
+		Short: "Open a peer's terminal, or run a program there",
+		Long: `Open a peer's terminal, or run a program in a terminal of its own there.
+Exits as the program did, and with 255 for a failure of tandem's own.`,
+		Example: `  tandem shell alice
+  tandem shell alice -- uptime`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if n := cmd.ArgsLenAtDash(); len(args) == 0 || n == 0 || n < 0 && len(args) > 1 || n > 1 {
+				return usagef("give one peer, and a program only after --")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
+				request := terminal.Request{Params: terminal.Params{Argv: args[1:]}}
+				if view {
+					request.Right = terminal.View
+				}
+				return attach(ctx, io, node.Bound{Backend: b, Peer: args[0]}, request)
+			})
+			var exit exitError
+			var usage usageError
+			if err != nil && !errors.As(err, &exit) && !errors.As(err, &usage) && session.KindOf(err) != session.Canceled {
+				printError(io.err, fang.Styles{}, err)
+				return exitError(shellFailure)
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&view, "view", false, "only watch")
+	return cmd
+}

@@ -1,0 +1,84 @@
+package host
+
+import (
+	"context"
+
+	"tandem/session"
+	"tandem/session/identity"
+	"tandem/session/link"
+)
+
+// dial is one attempt to reach a peer, shared by all who want it.
+type dial struct {
+	done chan struct{}
+	link *link.Link
+	err  error
+}
+
+// Dial finds the newest live session with a known peer or makes one. The
+// error's kind is NotFound for a stranger and Unavailable for a peer who isn't
+// there.
+func (h *Host) Dial(ctx context.Context, peer session.PeerID) (session.Session, error) {
+	entry, known, err := h.cfg.Book.Get(peer)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, &session.Error{
+			Op: "dial", Kind: session.NotFound, Text: peer.Short() + " is not a known peer",
+			Hint: "Join a share of theirs once, with a code or a link.",
+		}
+	}
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil, session.Errorf("dial", session.Canceled, "tandem is closing")
+	}
+	if live := h.sessions[peer]; len(live) > 0 {
+		h.mu.Unlock()
+		return live[len(live)-1], nil
+	}
+	d := h.dials[peer]
+	if d == nil {
+		d = &dial{done: make(chan struct{})}
+		h.dials[peer] = d
+		h.work.Go(func() { h.dial(d, entry) })
+	}
+	h.mu.Unlock()
+	select {
+	case <-d.done:
+		if d.err != nil {
+			return nil, d.err
+		}
+		return d.link, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// dial makes a link to entry, answers the waiting, and keeps the conversation
+// for as long as the link lives.
+func (h *Host) dial(d *dial, entry identity.Entry) {
+	id := newConvID()
+	c := newConversation(h.letterTo(entry.Contact, "", entry.Contact.Mailbox, id, true))
+	h.mu.Lock()
+	h.conversations[id] = c
+	h.mu.Unlock()
+	defer h.forget(id, c)
+
+	ctx, cancel := h.whileOpen(setupTimeout)
+	l, err := link.Dial(ctx, h.linkConfig(nil), entry.ID, c)
+	cancel()
+	h.mu.Lock()
+	delete(h.dials, entry.ID)
+	h.mu.Unlock()
+	if err != nil {
+		d.err = err
+		close(d.done)
+		return
+	}
+	h.keep(l)
+	d.link = l
+	close(d.done)
+	<-l.Done()
+}

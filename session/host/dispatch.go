@@ -1,0 +1,101 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+
+	"tandem/session"
+)
+
+// Dispatcher hands each offer to the service it names, after the authorizer
+// has said yes, and ends the service's work when the permission ends.
+type Dispatcher struct {
+	services   map[string]session.Service
+	authorizer session.Authorizer
+	observe    func(Activity)
+	log        *slog.Logger
+}
+
+// Phase is how far an offer has come.
+type Phase string
+
+// The phases: an offer is denied, or it begins and ends.
+const (
+	Denied Phase = "denied"
+	Begun  Phase = "begun"
+	Ended  Phase = "ended"
+)
+
+// Activity is what a peer did with an offer.
+type Activity struct {
+	Phase  Phase
+	Peer   session.Peer
+	Header session.Header
+	Err    error // why it was denied or ended; nil for a good end
+}
+
+// NewDispatcher dispatches to services, each known by its Name, and tells
+// observe, from several goroutines, what becomes of each offer.
+func NewDispatcher(authorizer session.Authorizer, observe func(Activity), log *slog.Logger, services ...session.Service) *Dispatcher {
+	d := &Dispatcher{services: make(map[string]session.Service), authorizer: authorizer, observe: observe, log: log}
+	for _, s := range services {
+		d.services[s.Name()] = s
+	}
+	return d
+}
+
+// Handle is a session.Handler: it returns when the offer's work is done.
+func (d *Dispatcher) Handle(ctx context.Context, o session.Offer) {
+	h := o.Header()
+	log := d.log.With("peer", o.Peer().ID.Short(), "service", session.Printable(h.Service),
+		"resource", session.Printable(h.Resource), "action", session.Printable(h.Action))
+	permit, err := d.authorizer.Allow(ctx, session.Request{
+		Peer: o.Peer().ID, Service: h.Service, Resource: h.Resource, Action: h.Action,
+	})
+	if err != nil {
+		log.Info("refused", "reason", err)
+		d.observe(Activity{Denied, o.Peer(), h, err})
+		d.reject(log, o, err)
+		return
+	}
+	service, ok := d.services[h.Service]
+	if !ok {
+		d.reject(log, o, session.Errorf("dispatch", session.Unsupported, "%s is not offered here", session.Printable(h.Service)))
+		return
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	revocable := &revocableOffer{Offer: o}
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-permit.Revoked:
+			revoked := session.Errorf("dispatch", session.Revoked, "the permission was taken back")
+			log.Info("revoked")
+			cancel(revoked)
+			revocable.revoke(revoked)
+		case <-ctx.Done():
+		}
+	}()
+	log.Info("begun")
+	d.observe(Activity{Begun, o.Peer(), h, nil})
+	err = service.Serve(ctx, revocable)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	<-watched
+	log.Info("ended", "reason", err)
+	d.observe(Activity{Ended, o.Peer(), h, err})
+	if err != nil {
+		d.reject(log, o, err) // no effect once accepted
+	}
+}
+
+func (d *Dispatcher) reject(log *slog.Logger, o session.Offer, err error) {
+	kind, why := session.Public(err)
+	if err := o.Reject(kind, why); err != nil {
+		log.Debug("reject", "error", err)
+	}
+}

@@ -1,0 +1,48 @@
+// Package host is one device's side of every meeting: it invites and joins,
+// dials known peers and is dialled by them, asks the person in front of it
+// for approval, and dispatches what peers ask for to services.
+//
+// # Letters
+//
+// Hosts meet through letters: opaque bodies that a Post carries between
+// mailboxes. A Post is not trusted; it sees who writes to which mailbox and
+// how long the letters are. The first byte of a letter says what it is:
+//
+//	'P'  one message of package pairing, to its end. The guest writes to the
+//	     invite's nameplate first and to the mailbox that answered after that.
+//	'S'  a sealed letter between peers that know each other: the HPKE output of
+//	     identity's Seal over a JSON object
+//	       conv  string, base64: 16 bytes, chosen at random by the caller; one
+//	             per link
+//	       from  string: the sender's peer ID, a claim until link has verified it
+//	       new   bool: the caller has not heard back yet, so the letter may
+//	             begin a conversation
+//	       body  string, base64: an envelope of package link
+//
+// Letters longer than MaxLetter are dropped, and so is any letter that does
+// not decrypt, does not decode or belongs to no conversation. Nothing is
+// answered with an error: a letter's sender is unknown until a link verifies it.
+//
+// # Joining by code or link
+//
+// What follows pairing's m2 travels in its boxes: the contents of m3 and m4 and
+// of the further messages of the same attempt are JSON objects.
+//
+//	m3    G→H  name, contact                  who asks
+//	more  G→H  round 1, link                  link's S1, not waiting for approval
+//	m4    H→G  name, contact, rights, round   approved
+//	more  both round, link                    link's envelopes, for as long as the
+//	                                          session lives: restarts use them too
+//
+// contact is identity's Contact, rights an array of grant's Right, link an
+// envelope of package link in base64. A person may take minutes to approve,
+// and an S1 lives for a minute. The approval names the round the host will
+// answer: 1 if the first S1 is still fresh, otherwise 2, and the guest then
+// starts a new link in round 2. There are at most eight rounds.
+//
+// # Authorisation
+//
+// Pairing says who a peer is and grants nothing. Each offer a peer makes is
+// checked against the authorizer before its service sees it, and when the
+// permit ends the stream is reset and the service's context with it.
+package host

@@ -1,0 +1,92 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tandem/session"
+	"tandem/session/grant"
+)
+
+// Backend is a running node as verbs and the terminal UI see it: the Node in
+// this process, or a Client of one in another.
+type Backend interface {
+	// Open starts a request to a known peer, dialling it if needed. peer is
+	// an alias, a peer ID or a unique beginning of one.
+	Open(ctx context.Context, peer string, h session.Header) (session.Stream, error)
+	// Join pairs by a code or link and connects. Servers are asked for a code
+	// besides the configured ones and the local network.
+	Join(ctx context.Context, invite string, servers []string) (Joined, error)
+	// Peers lists the known peers.
+	Peers(ctx context.Context) ([]PeerStatus, error)
+	// Why reports the path to one peer, dialling it if needed.
+	Why(ctx context.Context, peer string) (PeerStatus, error)
+	Close() error
+}
+
+// Right is what a peer may do; see package grant.
+type Right = grant.Right
+
+// Joined is what a join found.
+type Joined struct {
+	Peer   session.Peer `json:"peer"`
+	Alias  string       `json:"alias"`
+	Words  []string     `json:"words"`
+	Offers []Right      `json:"offers"`
+	Path   session.Path `json:"path"`
+}
+
+// PeerStatus is a known peer and the path to it.
+type PeerStatus struct {
+	Peer      session.Peer `json:"peer"`
+	Alias     string       `json:"alias"`
+	Words     []string     `json:"words"`
+	Connected bool         `json:"connected"`
+	Path      session.Path `json:"path"`
+}
+
+// Bound opens streams to one peer of a backend.
+type Bound struct {
+	Backend Backend
+	Peer    string
+}
+
+// Open starts a request to the peer.
+func (b Bound) Open(ctx context.Context, h session.Header) (session.Stream, error) {
+	return b.Backend.Open(ctx, b.Peer, h)
+}
+
+// turnover is how long Connect waits for a node that is beginning or ending:
+// it has the home's lock, and its socket isn't there.
+const turnover = 10 * time.Second
+
+// Connect is the node that runs under cfg.Home, or a new one in this process
+// if none does.
+func Connect(ctx context.Context, cfg Config) (Backend, error) {
+	deadline := time.Now().Add(turnover)
+	for {
+		client, err := connect(ctx, cfg.Home)
+		if err == nil || session.KindOf(err) != session.NotFound {
+			return client, err
+		}
+		n, err := Start(ctx, cfg)
+		if err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, errRunning) {
+			return nil, err
+		}
+		if time.Now().After(deadline) {
+			return nil, &session.Error{
+				Op: "find the running node", Kind: session.Unavailable, Err: err,
+				Hint: "It doesn't answer. Is another tandem ending, stopped or hanging?",
+			}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

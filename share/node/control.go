@@ -1,0 +1,279 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"tandem/session"
+	"tandem/session/link/stream"
+)
+
+// The control socket's service and its actions. Each connection is one stream
+// of package stream in its form for byte streams, with this header; see the
+// package comment.
+const (
+	controlService = "node/1"
+	actionOpen     = "open"
+	actionJoin     = "join"
+	actionPeers    = "peers"
+	actionWhy      = "why"
+)
+
+// maxControl bounds one JSON reply on the control socket, in bytes.
+const maxControl = 4 << 20
+
+// openParams are the parameters of actionOpen.
+type openParams struct {
+	Peer   string         `json:"peer"`
+	Header session.Header `json:"header"`
+}
+
+// joinParams are the parameters of actionJoin.
+type joinParams struct {
+	Invite  string   `json:"invite"`
+	Servers []string `json:"servers,omitempty"`
+}
+
+func socketPath(home Home) string { return filepath.Join(home.State, "run", "control.sock") }
+
+// control serves a Backend on a unix socket to programs of the same user.
+type control struct {
+	listener *net.UnixListener
+	backend  Backend
+	work     sync.WaitGroup
+	life     context.Context
+	stop     context.CancelFunc
+}
+
+// listenControl makes the socket in a folder only its owner can enter. The
+// caller holds the home's lock, so a socket left behind has no owner.
+func listenControl(home Home, backend Backend) (*control, error) {
+	path := socketPath(home)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, &session.Error{Op: "control socket", Err: err}
+	}
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
+		return nil, &session.Error{Op: "control socket", Err: err}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, &session.Error{Op: "control socket", Err: err}
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, &session.Error{
+			Op: "control socket", Err: err,
+			Hint: "A long path doesn't fit a socket's name: set TANDEM_HOME to a shorter one.",
+		}
+	}
+	c := &control{listener: l, backend: backend}
+	c.life, c.stop = context.WithCancel(context.Background())
+	c.work.Go(c.accept)
+	return c, nil
+}
+
+func (c *control) accept() {
+	for {
+		conn, err := c.listener.AcceptUnix()
+		if err != nil {
+			return // closed
+		}
+		if err := checkOwner(conn); err != nil {
+			_ = conn.Close() // another user's; there is nobody to tell
+			continue
+		}
+		c.work.Go(func() { c.serve(conn) })
+	}
+}
+
+func (c *control) serve(conn net.Conn) {
+	ctx, cancel := context.WithTimeout(c.life, 10*time.Second)
+	offer, err := stream.Receive(ctx, stream.FrameConn(conn), stream.Options{})
+	cancel()
+	if err != nil {
+		return
+	}
+	stop := context.AfterFunc(c.life, func() { offer.Stream().Fail(session.Errorf("control", session.Canceled, "the node is closing")) })
+	defer stop()
+	defer func() { <-offer.Stream().Done() }()
+	if err := c.answer(offer); err != nil {
+		_ = offer.Reject(session.Public(err)) // no effect once accepted
+	}
+}
+
+func (c *control) answer(o *stream.Offer) error {
+	h := o.Header()
+	if h.Service != controlService {
+		return session.Errorf("control", session.Unsupported, "the running node doesn't know %s; is it another version?", h.Service)
+	}
+	switch h.Action {
+	case actionOpen:
+		var p openParams
+		if err := json.Unmarshal(h.Params, &p); err != nil {
+			return session.Errorf("control", session.Invalid, "bad parameters")
+		}
+		remote, err := c.backend.Open(c.life, p.Peer, p.Header)
+		if err != nil {
+			return err
+		}
+		local, err := o.Accept()
+		if err != nil {
+			_ = remote.Reset(err)
+			return err
+		}
+		splice(local, remote)
+		return nil
+	case actionPeers:
+		peers, err := c.backend.Peers(c.life)
+		return reply(o, peers, err)
+	case actionWhy:
+		var p openParams
+		if err := json.Unmarshal(h.Params, &p); err != nil {
+			return session.Errorf("control", session.Invalid, "bad parameters")
+		}
+		status, err := c.backend.Why(c.life, p.Peer)
+		return reply(o, status, err)
+	case actionJoin:
+		var p joinParams
+		if err := json.Unmarshal(h.Params, &p); err != nil {
+			return session.Errorf("control", session.Invalid, "bad parameters")
+		}
+		ctx, cancel := context.WithCancel(c.life)
+		defer cancel()
+		go func() { // ends with the caller or with the join, whichever is first
+			select {
+			case <-o.Stream().Done():
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		joined, err := c.backend.Join(ctx, p.Invite, p.Servers)
+		return reply(o, joined, err)
+	}
+	return session.Errorf("control", session.Unsupported, "the running node doesn't know %q; is it another version?", h.Action)
+}
+
+func reply(o session.Offer, v any, err error) error {
+	if err != nil {
+		return err
+	}
+	s, err := o.Accept()
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(s).Encode(v); err != nil {
+		_ = s.Reset(err)
+		return err
+	}
+	return s.Close()
+}
+
+// splice joins two streams until both have ended: bytes, half-closes and
+// resets pass from each to the other.
+func splice(a, b session.Stream) {
+	var both sync.WaitGroup
+	pass := func(to, from session.Stream) {
+		if _, err := io.Copy(to, from); err != nil {
+			_ = to.Reset(err)
+			_ = from.Reset(err)
+			return
+		}
+		_ = to.CloseWrite() // the other direction reports a dead stream
+	}
+	both.Go(func() { pass(a, b) })
+	both.Go(func() { pass(b, a) })
+	both.Wait()
+	_, _ = a.Close(), b.Close()
+}
+
+func (c *control) Close() error {
+	err := c.listener.Close()
+	c.stop()
+	c.work.Wait()
+	return err
+}
+
+// Client is the Backend of a node that runs in another process.
+type Client struct {
+	path string
+}
+
+// connect finds the node that runs under home. The error's kind is NotFound if
+// none does.
+func connect(ctx context.Context, home Home) (*Client, error) {
+	c := &Client{path: socketPath(home)}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, &session.Error{Op: "find the running node", Kind: session.NotFound, Err: err}
+	}
+	return c, conn.Close()
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOwner(conn.(*net.UnixConn)); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (c *Client) open(ctx context.Context, action string, params any) (*stream.Stream, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, &session.Error{Op: "ask the running node", Kind: session.Unavailable, Err: err}
+	}
+	raw, err := json.Marshal(params)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return stream.Open(stream.FrameConn(conn), session.Header{Service: controlService, Action: action, Params: raw}, stream.Options{})
+}
+
+func (c *Client) ask(ctx context.Context, action string, params, result any) error {
+	s, err := c.open(ctx, action, params)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }() // the reply is complete or the error is reported
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset(ctx.Err()) })
+	defer stop()
+	return json.NewDecoder(io.LimitReader(s, maxControl)).Decode(result)
+}
+
+// Open asks the node for a stream to peer.
+func (c *Client) Open(ctx context.Context, peer string, h session.Header) (session.Stream, error) {
+	return c.open(ctx, actionOpen, openParams{Peer: peer, Header: h})
+}
+
+// Peers asks the node for its known peers.
+func (c *Client) Peers(ctx context.Context) ([]PeerStatus, error) {
+	var peers []PeerStatus
+	return peers, c.ask(ctx, actionPeers, nil, &peers)
+}
+
+// Why asks the node for the path to one peer.
+func (c *Client) Why(ctx context.Context, peer string) (PeerStatus, error) {
+	var status PeerStatus
+	return status, c.ask(ctx, actionWhy, openParams{Peer: peer}, &status)
+}
+
+// Join asks the node to join with a code or link.
+func (c *Client) Join(ctx context.Context, invite string, servers []string) (Joined, error) {
+	var joined Joined
+	return joined, c.ask(ctx, actionJoin, joinParams{Invite: invite, Servers: servers}, &joined)
+}
+
+// Close does nothing: the node goes on.
+func (c *Client) Close() error { return nil }

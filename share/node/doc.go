@@ -1,0 +1,34 @@
+// Package node is one running tandem: it assembles the services, meets peers
+// through signaling servers, and answers to verbs and the terminal UI as a
+// Backend, in this process or in another over a control socket.
+//
+// # Home
+//
+// A node keeps in its home's state folder, all of it readable by its user
+// alone:
+//
+//	identity/         the device key and name (package identity)
+//	peers             the known peers (package identity)
+//	invites/          what is left of each invite (package pairing)
+//	lock              held by the one node that owns the mailbox and the socket
+//	run/control.sock  the control socket
+//
+// One process at a time is the node of a home. A share beside it runs as a
+// second node: the same device, with a random mailbox of its own.
+//
+// # The control socket
+//
+// A unix socket in a folder with mode 0700; both ends also check that the
+// other runs as the same user, or as root. Each connection is one stream of
+// package stream in its form for byte streams, opened by the client with the
+// service "node/1" and one of the actions
+//
+//	open   params: peer, header   a stream to a peer: once accepted, bytes,
+//	                              half-closes and resets pass both ways
+//	join   params: invite, servers; reply: Joined
+//	peers  reply: an array of PeerStatus
+//	why    params: peer; reply: PeerStatus
+//
+// Params and replies are JSON, a reply at most 4 MiB and followed by the end
+// of the stream. An error is the stream's reset.
+package node

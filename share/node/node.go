@@ -1,0 +1,273 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"tandem/session"
+	"tandem/session/grant"
+	"tandem/session/host"
+	"tandem/session/identity"
+	"tandem/session/link"
+	"tandem/session/pairing"
+	"tandem/signaling"
+)
+
+// errRunning says that another process is the node of this home.
+var errRunning = errors.New("another tandem runs under this home")
+
+// Config is what a node starts from.
+type Config struct {
+	Home Home
+	// Name is what the device calls itself; empty keeps what it was.
+	Name string
+	// Servers are the signaling servers to register with. A node without any
+	// can still share on the local network and join by link.
+	Servers []string
+	// Insecure allows plain HTTP to servers outside the local network.
+	Insecure bool
+	// RelayOnly uses no direct path.
+	RelayOnly bool
+	// temporary keeps the device in a folder that ends with the node.
+	temporary string
+	// Events is told what happens, one event at a time; nil tells nobody.
+	Events func(Event)
+	Log    *slog.Logger
+}
+
+// Node is one running tandem.
+type Node struct {
+	cfg      Config
+	device   *identity.Device
+	book     *identity.Book
+	ledger   *pairing.Ledger
+	grants   *grant.Table
+	services *services
+	post     *post
+	host     *host.Host
+	control  *control  // nil if another process owns the home
+	lock     *os.File  // nil likewise
+	embedded *embedded // nil unless this node runs a signaling server
+
+	work   sync.WaitGroup
+	stop   context.CancelFunc
+	events sync.Mutex // held while Config.Events runs
+	once   sync.Once
+}
+
+// Start makes the node of a home. It fails with errRunning if another process
+// already is.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	held, err := lockHome(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	n, err := build(cfg, held)
+	if err != nil {
+		_ = held.Close()
+		return nil, err
+	}
+	n.control, err = listenControl(cfg.Home, n)
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, ctx.Err()
+}
+
+// Serve makes the node of a home, or a second one beside the node that
+// already runs: the same device, with a mailbox of its own and no control
+// socket. A share is a node of its own so that it ends with its program.
+func Serve(ctx context.Context, cfg Config) (*Node, error) {
+	n, err := Start(ctx, cfg)
+	if errors.Is(err, errRunning) {
+		return build(cfg, nil)
+	}
+	return n, err
+}
+
+// StartGuest makes a node that is nobody in particular: a device that ends
+// with it. It is how one machine tries both sides of a share.
+func StartGuest(ctx context.Context, cfg Config) (*Node, error) {
+	dir, err := os.MkdirTemp("", "tandem-guest-")
+	if err != nil {
+		return nil, &session.Error{Op: "make a temporary home", Err: err}
+	}
+	cfg.Home, cfg.temporary = Home{Config: dir, State: dir}, dir
+	n, err := Start(ctx, cfg)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return n, nil
+}
+
+func lockHome(home Home) (*os.File, error) {
+	if err := os.MkdirAll(home.State, 0o700); err != nil {
+		return nil, &session.Error{Op: "make " + home.State, Err: err, Hint: "Set TANDEM_HOME to a folder that can be written."}
+	}
+	held, err := lock(filepath.Join(home.State, "lock"))
+	if err != nil && !errors.Is(err, errRunning) {
+		return nil, &session.Error{Op: "lock " + home.State, Err: err}
+	}
+	return held, err
+}
+
+// build assembles everything. A node without the home's lock gets a random
+// mailbox.
+func build(cfg Config, held *os.File) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Name != "" {
+		if err := identity.SetName(filepath.Join(cfg.Home.State, "identity"), cfg.Name); err != nil {
+			return nil, err
+		}
+	}
+	device, err := identity.Open(filepath.Join(cfg.Home.State, "identity"))
+	if err != nil {
+		return nil, err
+	}
+	book, err := identity.OpenBook(filepath.Join(cfg.Home.State, "peers"))
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := pairing.OpenLedger(filepath.Join(cfg.Home.State, "invites"))
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, device: device, book: book, ledger: ledger, grants: &grant.Table{}, lock: held}
+	key := device.MailboxKey()
+	if held == nil {
+		if _, key, err = ed25519.GenerateKey(nil); err != nil {
+			return nil, err
+		}
+	}
+	n.services = newServices(cfg.Log)
+	n.post = newPost(key, cfg.Log)
+	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
+		return nil, errors.Join(err, n.post.Close())
+	}
+	dispatcher := host.NewDispatcher(n.grants, n.observe, cfg.Log, n.services.list()...)
+	n.host = host.New(host.Config{
+		Device:  device,
+		Contact: device.Contact(signaling.MailboxOf(device.MailboxKey().Public().(ed25519.PublicKey)), n.post.servers()),
+		Book:    book, Post: n.post, Ledger: ledger,
+		Link: link.Config{
+			Relays: n.post.relays, RelayOnly: cfg.RelayOnly, Logger: cfg.Log,
+		},
+		Handler:  dispatcher.Handle,
+		Sessions: n.sessionBegan,
+		Log:      cfg.Log,
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.work.Go(func() {
+		if err := n.host.Run(ctx); err != nil && ctx.Err() == nil {
+			cfg.Log.Error("signaling ended", "error", err)
+		}
+	})
+	return n, nil
+}
+
+// emit reports an event.
+func (n *Node) emit(e Event) {
+	if n.cfg.Events == nil {
+		return
+	}
+	e.Time = time.Now()
+	n.events.Lock()
+	defer n.events.Unlock()
+	n.cfg.Events(e)
+}
+
+// Open starts a request to a peer named as people name it.
+func (n *Node) Open(ctx context.Context, peer string, h session.Header) (session.Stream, error) {
+	s, err := n.dial(ctx, peer)
+	if err != nil {
+		return nil, err
+	}
+	return s.Open(ctx, h)
+}
+
+func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
+	entry, err := n.book.Find(peer)
+	if err != nil {
+		return nil, err
+	}
+	if len(n.post.servers()) == 0 {
+		if err := n.post.use(true, entry.Contact.Servers...); err != nil {
+			return nil, err
+		}
+	}
+	return n.host.Dial(ctx, entry.ID)
+}
+
+// Peers lists the known peers, connected ones with their path.
+func (n *Node) Peers(context.Context) ([]PeerStatus, error) {
+	entries, err := n.book.List()
+	if err != nil {
+		return nil, err
+	}
+	live := make(map[session.PeerID]session.Session)
+	for _, s := range n.host.Live() {
+		live[s.Peer().ID] = s
+	}
+	peers := make([]PeerStatus, 0, len(entries))
+	for _, e := range entries {
+		peers = append(peers, status(e, live[e.ID]))
+	}
+	return peers, nil
+}
+
+func status(e identity.Entry, s session.Session) PeerStatus {
+	p := PeerStatus{Peer: session.Peer{ID: e.ID, Name: e.Name}, Alias: e.Alias, Words: identity.Words(e.ID)}
+	if s != nil {
+		p.Connected, p.Path = true, s.Path()
+	} else {
+		p.Path.Kind = session.NoPath
+	}
+	return p
+}
+
+// Why reports the path to a peer, dialling it if needed.
+func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
+	s, err := n.dial(ctx, peer)
+	if err != nil {
+		return PeerStatus{}, err
+	}
+	entry, err := n.book.Find(peer)
+	if err != nil {
+		return PeerStatus{}, err
+	}
+	return status(entry, s), nil
+}
+
+// Close ends every share, grant and session, and waits for their work.
+func (n *Node) Close() error {
+	var errs []error
+	n.once.Do(func() {
+		n.grants.Close()
+		if n.control != nil {
+			errs = append(errs, n.control.Close())
+		}
+		errs = append(errs, n.host.Close(), n.services.Close())
+		n.stop()
+		errs = append(errs, n.post.Close())
+		if n.embedded != nil {
+			errs = append(errs, n.embedded.Close())
+		}
+		n.work.Wait()
+		if n.lock != nil {
+			errs = append(errs, n.lock.Close())
+		}
+		if n.cfg.temporary != "" {
+			errs = append(errs, os.RemoveAll(n.cfg.temporary))
+		}
+	})
+	return errors.Join(errs...)
+}

@@ -1,0 +1,271 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"tandem/session"
+	"tandem/session/host"
+	"tandem/session/link"
+	"tandem/signaling"
+)
+
+// post is the host.Post of a node: one signaling client for each server, all
+// with the same mailbox. Servers join while it runs, as links name them.
+type post struct {
+	key     ed25519.PrivateKey
+	log     *slog.Logger
+	letters chan host.Letter
+	done    chan struct{} // closed by Close
+	work    sync.WaitGroup
+
+	mu      sync.Mutex
+	clients []*carrier // in the order they came
+	closed  bool
+}
+
+// carrier is the client of one server.
+type carrier struct {
+	server string
+	*signaling.Client
+}
+
+func newPost(key ed25519.PrivateKey, log *slog.Logger) *post {
+	return &post{key: key, log: log, letters: make(chan host.Letter), done: make(chan struct{})}
+}
+
+// use adds servers that aren't in use yet. Insecure permits plain HTTP
+// anywhere: a person who holds a link or is on the same network has chosen so,
+// and a server is not trusted anyway.
+func (p *post) use(insecure bool, servers ...string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return session.Errorf("signaling", session.Canceled, "tandem is closing")
+	}
+	for _, s := range servers {
+		url, err := signaling.ServerURL(s, insecure)
+		if err != nil {
+			return fromSignaling(err)
+		}
+		if slices.ContainsFunc(p.clients, func(c *carrier) bool { return c.server == url }) {
+			continue
+		}
+		client, err := signaling.New(signaling.Config{Servers: []string{url}, Key: p.key, Logger: p.log, AllowInsecure: insecure})
+		if err != nil {
+			return fromSignaling(err)
+		}
+		c := &carrier{url, client}
+		p.clients = append(p.clients, c)
+		p.work.Go(func() { p.collect(c) })
+		p.work.Go(func() { p.prefetch(c) })
+	}
+	return nil
+}
+
+// prefetch asks for relay credentials before the first link needs them.
+func (p *post) prefetch(c *carrier) {
+	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
+	defer cancel()
+	if _, err := c.Relays(ctx); err != nil {
+		p.log.Debug("relays", "server", c.server, "error", err)
+	}
+}
+
+// collect moves what one server brings to Receive.
+func (p *post) collect(c *carrier) {
+	for {
+		e, err := c.Receive(context.Background())
+		if err != nil {
+			return // closed
+		}
+		select {
+		case p.letters <- host.Letter{Server: c.server, From: e.From, Body: e.Body}:
+		case <-p.done:
+			return
+		}
+	}
+}
+
+// pick is the client of server, or all of them for "".
+func (p *post) pick(server string) []*carrier {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if server == "" {
+		return slices.Clone(p.clients)
+	}
+	i := slices.IndexFunc(p.clients, func(c *carrier) bool { return c.server == server })
+	if i < 0 {
+		return nil
+	}
+	return p.clients[i : i+1 : i+1]
+}
+
+// servers are those in use.
+func (p *post) servers() []string {
+	var urls []string
+	for _, c := range p.pick("") {
+		urls = append(urls, c.server)
+	}
+	return urls
+}
+
+// Send implements host.Post. Without a server all are tried at once, and the
+// first that can deliver decides.
+func (p *post) Send(ctx context.Context, server, to string, body []byte) error {
+	clients := p.pick(server)
+	if len(clients) == 0 {
+		return &session.Error{
+			Op: "signal", Kind: session.Unavailable, Text: "no signaling server is known",
+			Hint: "Name one with --server, or in the configuration.",
+		}
+	}
+	if len(clients) == 1 {
+		return fromSignaling(clients[0].Client.Send(ctx, "", to, body))
+	}
+	// A server that doesn't answer must not delay one that does.
+	results := make(chan error, len(clients))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, c := range clients {
+		p.work.Go(func() { results <- c.Client.Send(ctx, "", to, body) })
+	}
+	var failed error
+	for range clients {
+		err := <-results
+		if err == nil {
+			return nil
+		}
+		// "Not found" says more than "can't be reached".
+		if failed == nil || signaling.KindOf(err) == signaling.KindNotFound {
+			failed = err
+		}
+	}
+	return fromSignaling(failed)
+}
+
+// Receive implements host.Post.
+func (p *post) Receive(ctx context.Context) (host.Letter, error) {
+	select {
+	case l := <-p.letters:
+		return l, nil
+	case <-ctx.Done():
+		return host.Letter{}, ctx.Err()
+	case <-p.done:
+		return host.Letter{}, session.Errorf("signal", session.Canceled, "tandem is closing")
+	}
+}
+
+// online waits until a server is connected and returns its client.
+func (p *post) online(ctx context.Context) (*carrier, error) {
+	clients := p.pick("")
+	if len(clients) == 0 {
+		return nil, &session.Error{
+			Op: "signal", Kind: session.Unavailable, Text: "no signaling server is known",
+			Hint: "Name one with --server, or in the configuration.",
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		c   *carrier
+		err error
+	}
+	results := make(chan result, len(clients))
+	for _, c := range clients {
+		p.work.Go(func() { results <- result{c, c.Online(ctx)} })
+	}
+	var errs []error
+	for range clients {
+		r := <-results
+		if r.err == nil {
+			return r.c, nil
+		}
+		errs = append(errs, fromSignaling(r.err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// nameplate gets a number at the first server that answers.
+func (p *post) nameplate(ctx context.Context) (*signaling.Nameplate, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	c, err := p.online(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.Nameplate(ctx)
+	return n, fromSignaling(err)
+}
+
+// relays are those of every server that answers.
+func (p *post) relays(ctx context.Context) ([]link.Relay, error) {
+	clients := p.pick("")
+	answers, errs := make([][]signaling.Relay, len(clients)), make([]error, len(clients))
+	var asking sync.WaitGroup
+	for i, c := range clients {
+		asking.Go(func() { answers[i], errs[i] = c.Relays(ctx) })
+	}
+	asking.Wait()
+	var relays []link.Relay
+	for _, r := range slices.Concat(answers...) {
+		lr := link.Relay{URLs: r.URLs, Username: r.Username, Password: r.Password}
+		if r.TTL > 0 {
+			lr.Expires = time.Now().Add(time.Duration(r.TTL) * time.Second)
+		}
+		relays = append(relays, lr)
+	}
+	if len(relays) > 0 {
+		return relays, nil
+	}
+	return nil, errors.Join(errs...)
+}
+
+// rebind connects anew everywhere: the network changed.
+func (p *post) rebind() {
+	for _, c := range p.pick("") {
+		c.Rebind()
+	}
+}
+
+// Close ends every connection and waits.
+func (p *post) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	clients := p.clients
+	p.mu.Unlock()
+	close(p.done)
+	var errs []error
+	for _, c := range clients {
+		errs = append(errs, c.Client.Close())
+	}
+	p.work.Wait()
+	return errors.Join(errs...)
+}
+
+// serverTimeout is how long a person waits for a server before hearing that it
+// can't be reached.
+const serverTimeout = 10 * time.Second
+
+// fromSignaling makes signaling's error one of ours; the kinds have the same
+// names, but for one that only signaling has.
+func fromSignaling(err error) error {
+	var se *signaling.Error
+	if err == nil || !errors.As(err, &se) {
+		return err
+	}
+	kind := session.Kind(se.Kind)
+	if !kind.Known() {
+		kind = session.Unavailable
+	}
+	return &session.Error{Op: se.Op, Kind: kind, Text: se.Text, Hint: se.Hint, Err: se.Err}
+}

@@ -1,0 +1,54 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tandem/session"
+	"tandem/share/folder"
+	"tandem/share/terminal"
+)
+
+// services are what this node can offer. A new service is one line here, and
+// another in list.
+type services struct {
+	terminal *terminal.Service
+	folder   *folder.Service
+}
+
+func newServices(log *slog.Logger) *services {
+	return &services{
+		terminal: terminal.New(terminal.Config{Logger: log}),
+		folder:   folder.New(),
+	}
+}
+
+func (s *services) list() []session.Service { return []session.Service{s.terminal, s.folder} }
+
+// Close ends whatever the services have started.
+func (s *services) Close() error { return errors.Join(s.terminal.Close(), s.folder.Close()) }
+
+// addFolder shares dir under its last element, made fit to type, or under a
+// numbered one if that is taken.
+func (s *services) addFolder(dir string, write bool) (string, error) {
+	base := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" :/\\\t", r) {
+			return '-'
+		}
+		return r
+	}, session.PrintableName(filepath.Base(dir)))
+	if strings.Trim(base, ".-") == "" {
+		base = "files"
+	}
+	name := base
+	for n := 2; ; n++ {
+		err := s.folder.Add(folder.Share{Name: name, Dir: dir, ReadOnly: !write, Executables: write})
+		if session.KindOf(err) != session.Exists {
+			return name, err
+		}
+		name = base + "-" + strconv.Itoa(n)
+	}
+}
