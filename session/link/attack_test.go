@@ -167,16 +167,10 @@ func TestUnknownKeyShare(t *testing.T) {
 	w.want(t)
 }
 
-// hostilePeer is a dialler with a true identity that goes through S1 and S2
-// and then does as it likes.
-type hostilePeer struct {
-	*conn
-	runCtx context.Context
-}
-
-// hostile dials an honest answerer with prepare and misbehave in between, and
-// returns how the answerer fared.
-func hostile(t *testing.T, accept Config, prepare func(*conn), misbehave func(context.Context, hostilePeer)) error {
+// hostile dials an honest answerer as a peer with a true identity that goes
+// through S1 and S2 and then does as it likes: prepare runs before DTLS,
+// misbehave after it. hostile returns how the answerer fared.
+func hostile(t *testing.T, accept Config, prepare, misbehave func(*conn)) error {
 	t.Helper()
 	var w witness
 	bob := newDevice(t)
@@ -202,7 +196,7 @@ func hostile(t *testing.T, accept Config, prepare func(*conn), misbehave func(co
 	prepare(c)
 	err = c.raise(ctx, runCtx)
 	if err == nil {
-		misbehave(ctx, hostilePeer{c, runCtx})
+		misbehave(c)
 	}
 	close(c.settled)
 	outcome := <-result
@@ -222,7 +216,7 @@ func TestWrongCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.cert = other
-	}, func(ctx context.Context, p hostilePeer) {
+	}, func(p *conn) {
 		if err := p.confirm(); err == nil {
 			t.Error("the answerer confirmed")
 		}
@@ -232,7 +226,7 @@ func TestWrongCertificate(t *testing.T) {
 
 // A stream that is opened, with a header, before anything was confirmed.
 func TestApplicationFrameBeforeConfirm(t *testing.T) {
-	err := hostile(t, Config{}, nothing, func(_ context.Context, p hostilePeer) {
+	err := hostile(t, Config{}, nothing, func(p *conn) {
 		dc, err := datachannel.Dial(p.sctp, 1, channelConfig(false, p.log))
 		if err != nil {
 			t.Fatal(err)
@@ -245,12 +239,12 @@ func TestApplicationFrameBeforeConfirm(t *testing.T) {
 }
 
 func TestConfirmMissing(t *testing.T) {
-	err := hostile(t, Config{confirmTimeout: 300 * time.Millisecond}, nothing, func(_ context.Context, p hostilePeer) { <-p.done })
+	err := hostile(t, Config{confirmTimeout: 300 * time.Millisecond}, nothing, func(p *conn) { <-p.done })
 	wantKind(t, "answerer", err, session.Timeout)
 }
 
 func TestConfirmForged(t *testing.T) {
-	err := hostile(t, Config{}, nothing, func(_ context.Context, p hostilePeer) {
+	err := hostile(t, Config{}, nothing, func(p *conn) {
 		if err := p.send(makeConfirm(newDevice(t), &p.transcript, offerer)); err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +255,7 @@ func TestConfirmForged(t *testing.T) {
 
 // A ping, or anything else, in the place of S3.
 func TestConfirmSkipped(t *testing.T) {
-	err := hostile(t, Config{}, nothing, func(_ context.Context, p hostilePeer) {
+	err := hostile(t, Config{}, nothing, func(p *conn) {
 		if err := p.send(envelope{Type: typeReady}); err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +266,7 @@ func TestConfirmSkipped(t *testing.T) {
 
 // After S3 the peer is who it is, and still may not break the protocol.
 func TestControlViolation(t *testing.T) {
-	err := hostile(t, Config{}, nothing, func(_ context.Context, p hostilePeer) {
+	err := hostile(t, Config{}, nothing, func(p *conn) {
 		if err := p.confirm(); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +12,10 @@ import (
 // inboundBuffer is how many bytes of packets may wait for DTLS; more are
 // dropped, as a full socket buffer would.
 const inboundBuffer = 4 << 20
+
+// suspicious is a silence after which packets have probably been lost: well
+// below SCTP's shortest timeout, and above the round trips of most paths.
+const suspicious = 250 * time.Millisecond
 
 // carrier is the packet connection under DTLS. It sends on the attempt that is
 // current and receives from every attempt that lives, so that the path can
@@ -29,6 +34,8 @@ type carrier struct {
 	began   time.Time
 	heard   atomic.Int64
 	heardOn atomic.Pointer[attempt]
+	sent    recent
+
 	// gap is how long nothing had arrived when the path last changed.
 	gap atomic.Int64
 }
@@ -58,6 +65,17 @@ func (c *carrier) receive(a *attempt, packet []byte) {
 	_, _ = c.inbound.Write(packet) // full or closed: the packet is lost
 }
 
+// use sends on a from now on. If the path before was silent, the last packets
+// sent into it go out again, as they were: DTLS drops what the peer has after
+// all, and SCTP need not wait for its retransmission timer.
+func (c *carrier) use(a *attempt) {
+	silence := c.silence()
+	c.current.Store(a)
+	if conn := a.conn.Load(); conn != nil && silence > suspicious {
+		c.sent.replay(func(p []byte) { _, _ = conn.Write(p) })
+	}
+}
+
 // silence is how long nothing has arrived.
 func (c *carrier) silence() time.Duration {
 	return time.Since(c.began) - time.Duration(c.heard.Load())
@@ -72,6 +90,7 @@ func (c *carrier) WriteTo(p []byte, _ net.Addr) (int, error) {
 	if c.closed.Load() {
 		return 0, net.ErrClosed
 	}
+	c.sent.keep(p)
 	if a := c.current.Load(); a != nil {
 		if conn := a.conn.Load(); conn != nil {
 			_, _ = conn.Write(p) // lost
@@ -95,3 +114,29 @@ type carrierAddr struct{}
 
 func (carrierAddr) Network() string { return "ice" }
 func (carrierAddr) String() string  { return "ice" }
+
+// recent keeps copies of the packets sent last.
+type recent struct {
+	mu      sync.Mutex
+	packets [64][]byte
+	next    int
+}
+
+func (r *recent) keep(p []byte) {
+	r.mu.Lock()
+	slot := &r.packets[r.next%len(r.packets)]
+	*slot = append((*slot)[:0], p...)
+	r.next++
+	r.mu.Unlock()
+}
+
+// replay hands the packets to send, oldest first.
+func (r *recent) replay(send func([]byte)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.packets {
+		if p := r.packets[(r.next+i)%len(r.packets)]; len(p) > 0 {
+			send(p)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/sctp"
 	"golang.org/x/time/rate"
 
 	"tandem/session"
@@ -143,9 +144,8 @@ type Link struct {
 	opens  *rate.Limiter // ours
 	rates  *rate.Limiter // the peer's
 
-	handlers context.Context // ends when the session does
-	cancel   context.CancelFunc
-	work     sync.WaitGroup
+	cancel context.CancelFunc // ends the handlers' context
+	work   sync.WaitGroup
 
 	sent, received atomic.Uint64
 
@@ -231,8 +231,9 @@ func newLink(ctx context.Context, config *Config, r role, peer session.PeerID, o
 	if r == answerer {
 		l.nextID = 2
 	}
-	l.handlers, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	trunk, err := connect(ctx, config, kindTrunk, r, peer, offer, sig, l.accept)
+	handlers, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.cancel = cancel
+	trunk, err := connect(ctx, config, kindTrunk, r, peer, offer, sig, func(c *conn, s *sctp.Stream) { l.accept(handlers, c, s) })
 	l.trunk = trunk
 	if err != nil {
 		l.end(err)

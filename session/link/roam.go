@@ -318,7 +318,7 @@ func (r *roamer) resendLater(now time.Time) {
 func (r *roamer) promote(now time.Time) {
 	old := r.current
 	r.current, r.next = r.next, nil
-	r.conn.carrier.current.Store(r.current)
+	r.conn.carrier.use(r.current)
 	r.retire(old, linger)
 	_, pair := r.current.status()
 	r.conn.log.Debug("path replaced", "generation", r.current.generation)

@@ -124,8 +124,8 @@ func (l *Link) admit() (ok, busy bool) {
 
 // accept takes a stream of the peer. It slows the peer down when it opens too
 // many too fast: SCTP makes it send again what is not accepted.
-func (l *Link) accept(c *conn, s *sctp.Stream) {
-	if l.rates.Wait(l.handlers) != nil {
+func (l *Link) accept(handlers context.Context, c *conn, s *sctp.Stream) {
+	if l.rates.Wait(handlers) != nil {
 		return
 	}
 	id := s.StreamIdentifier()
@@ -140,14 +140,14 @@ func (l *Link) accept(c *conn, s *sctp.Stream) {
 	}
 	l.work.Go(func() {
 		defer l.release(id, true)
-		l.serve(c, s, id, busy)
+		l.serve(handlers, c, s, id, busy)
 	})
 }
 
 // serve runs one offer of the peer from its first byte to the end of its
 // stream.
-func (l *Link) serve(c *conn, s *sctp.Stream, id uint16, busy bool) {
-	ctx, cancel := context.WithTimeout(l.handlers, headerTimeout)
+func (l *Link) serve(handlers context.Context, c *conn, s *sctp.Stream, id uint16, busy bool) {
+	ctx, cancel := context.WithTimeout(handlers, headerTimeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	_ = s.SetReadDeadline(deadline)
@@ -171,7 +171,7 @@ func (l *Link) serve(c *conn, s *sctp.Stream, id uint16, busy bool) {
 	case busy:
 		_ = offer.Reject(session.Busy, "too many streams are open")
 	case l.config.Handler != nil:
-		l.config.Handler(l.handlers, offer)
+		l.config.Handler(handlers, offer)
 	}
 	// No effect on an offer that was answered.
 	_ = offer.Reject(session.Unsupported, "nothing here answers to that")
