@@ -30,6 +30,9 @@ other verbs in other terminals use the same session.`),
 }
 
 func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
+	if err := node.CheckInvite(invite); err != nil {
+		return err
+	}
 	cfg, err := nodeConfig(io, f)
 	if err != nil {
 		return err

@@ -24,7 +24,11 @@ const (
 	actionJoin     = "join"
 	actionPeers    = "peers"
 	actionWhy      = "why"
+	actionDial     = "dial"
 )
+
+// headerTimeout is how long a caller may take to say what it wants.
+const headerTimeout = 10 * time.Second
 
 // maxControl bounds one JSON reply on the control socket, in bytes.
 const maxControl = 4 << 20
@@ -46,15 +50,14 @@ func socketPath(home Home) string { return filepath.Join(home.State, "run", "con
 // control serves a Backend on a unix socket to programs of the same user.
 type control struct {
 	listener *net.UnixListener
-	backend  Backend
+	node     *Node
 	work     sync.WaitGroup
-	life     context.Context
-	stop     context.CancelFunc
+	closed   chan struct{}
 }
 
 // listenControl makes the socket in a folder only its owner can enter. The
 // caller holds the home's lock, so a socket left behind has no owner.
-func listenControl(home Home, backend Backend) (*control, error) {
+func listenControl(home Home, n *Node) (*control, error) {
 	path := socketPath(home)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, &session.Error{Op: "control socket", Err: err}
@@ -72,8 +75,7 @@ func listenControl(home Home, backend Backend) (*control, error) {
 			Hint: "A long path doesn't fit a socket's name: set TANDEM_HOME to a shorter one.",
 		}
 	}
-	c := &control{listener: l, backend: backend}
-	c.life, c.stop = context.WithCancel(context.Background())
+	c := &control{listener: l, node: n, closed: make(chan struct{})}
 	c.work.Go(c.accept)
 	return c, nil
 }
@@ -93,21 +95,44 @@ func (c *control) accept() {
 }
 
 func (c *control) serve(conn net.Conn) {
-	ctx, cancel := context.WithTimeout(c.life, 10*time.Second)
-	offer, err := stream.Receive(ctx, stream.FrameConn(conn), stream.Options{})
-	cancel()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c.work.Go(func() {
+		select {
+		case <-c.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	first, cancelFirst := context.WithTimeout(ctx, headerTimeout)
+	offer, err := stream.Receive(first, stream.FrameConn(conn), stream.Options{})
+	cancelFirst()
 	if err != nil {
 		return
 	}
-	stop := context.AfterFunc(c.life, func() { offer.Stream().Fail(session.Errorf("control", session.Canceled, "the node is closing")) })
+	stop := context.AfterFunc(ctx, func() { offer.Stream().Fail(session.Errorf("control", session.Canceled, "the node is closing")) })
 	defer stop()
-	defer func() { <-offer.Stream().Done() }()
-	if err := c.answer(offer); err != nil {
+	gone := make(chan struct{})
+	c.work.Go(func() { // what is done for a caller ends when it goes away
+		defer close(gone)
+		select {
+		case <-offer.Stream().Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	if err := c.answer(ctx, offer); err != nil {
 		_ = offer.Reject(session.Public(err)) // no effect once accepted
 	}
+	select {
+	case <-offer.Stream().Done():
+	case <-ctx.Done():
+	}
+	cancel()
+	<-gone
 }
 
-func (c *control) answer(o *stream.Offer) error {
+func (c *control) answer(ctx context.Context, o *stream.Offer) error {
 	h := o.Header()
 	if h.Service != controlService {
 		return session.Errorf("control", session.Unsupported, "the running node doesn't know %s; is it another version?", h.Service)
@@ -118,7 +143,7 @@ func (c *control) answer(o *stream.Offer) error {
 		if err := json.Unmarshal(h.Params, &p); err != nil {
 			return session.Errorf("control", session.Invalid, "bad parameters")
 		}
-		remote, err := c.backend.Open(c.life, p.Peer, p.Header)
+		remote, err := c.node.Open(ctx, p.Peer, p.Header)
 		if err != nil {
 			return err
 		}
@@ -129,45 +154,61 @@ func (c *control) answer(o *stream.Offer) error {
 		}
 		splice(local, remote)
 		return nil
+	case actionDial:
+		var p openParams
+		if err := json.Unmarshal(h.Params, &p); err != nil {
+			return session.Errorf("control", session.Invalid, "bad parameters")
+		}
+		_, err := c.node.dial(ctx, p.Peer)
+		return reply(o, struct{}{}, err)
 	case actionPeers:
-		peers, err := c.backend.Peers(c.life)
+		peers, err := c.node.Peers(ctx)
 		return reply(o, peers, err)
 	case actionWhy:
 		var p openParams
 		if err := json.Unmarshal(h.Params, &p); err != nil {
 			return session.Errorf("control", session.Invalid, "bad parameters")
 		}
-		status, err := c.backend.Why(c.life, p.Peer)
+		status, err := c.node.Why(ctx, p.Peer)
 		return reply(o, status, err)
 	case actionJoin:
 		var p joinParams
 		if err := json.Unmarshal(h.Params, &p); err != nil {
 			return session.Errorf("control", session.Invalid, "bad parameters")
 		}
-		ctx, cancel := context.WithCancel(c.life)
-		defer cancel()
-		go func() { // ends with the caller or with the join, whichever is first
-			select {
-			case <-o.Stream().Done():
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-		joined, err := c.backend.Join(ctx, p.Invite, p.Servers)
+		joined, err := c.node.Join(ctx, p.Invite, p.Servers)
 		return reply(o, joined, err)
 	}
 	return session.Errorf("control", session.Unsupported, "the running node doesn't know %q; is it another version?", h.Action)
 }
 
+// answer is the reply to every action but open.
+type answer struct {
+	Error  *localError     `json:"error,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// localError is an error as it crosses the control socket: between two
+// processes of one person nothing is held back.
+type localError struct {
+	Kind session.Kind `json:"kind"`
+	Text string       `json:"text"`
+	Hint string       `json:"hint,omitempty"`
+}
+
 func reply(o session.Offer, v any, err error) error {
+	var a answer
+	if err == nil {
+		a.Result, err = json.Marshal(v)
+	}
 	if err != nil {
-		return err
+		a = answer{Error: &localError{Kind: session.KindOf(err), Text: err.Error(), Hint: session.Hint(err)}}
 	}
 	s, err := o.Accept()
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(s).Encode(v); err != nil {
+	if err := json.NewEncoder(s).Encode(a); err != nil {
 		_ = s.Reset(err)
 		return err
 	}
@@ -194,7 +235,7 @@ func splice(a, b session.Stream) {
 
 func (c *control) Close() error {
 	err := c.listener.Close()
-	c.stop()
+	close(c.closed)
 	c.work.Wait()
 	return err
 }
@@ -249,11 +290,26 @@ func (c *Client) ask(ctx context.Context, action string, params, result any) err
 	defer func() { _ = s.Close() }() // the reply is complete or the error is reported
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset(ctx.Err()) })
 	defer stop()
-	return json.NewDecoder(io.LimitReader(s, maxControl)).Decode(result)
+	var a answer
+	if err := json.NewDecoder(io.LimitReader(s, maxControl)).Decode(&a); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	if e := a.Error; e != nil {
+		return &session.Error{Kind: e.Kind, Text: e.Text, Hint: e.Hint}
+	}
+	return json.Unmarshal(a.Result, result)
 }
 
-// Open asks the node for a stream to peer.
+// Open asks the node for a stream to peer, once it has a session with it: why
+// there is none is told in full that way.
 func (c *Client) Open(ctx context.Context, peer string, h session.Header) (session.Stream, error) {
+	var none struct{}
+	if err := c.ask(ctx, actionDial, openParams{Peer: peer}, &none); err != nil {
+		return nil, err
+	}
 	return c.open(ctx, actionOpen, openParams{Peer: peer, Header: h})
 }
 

@@ -25,10 +25,12 @@
 //
 //	open   params: peer, header   a stream to a peer: once accepted, bytes,
 //	                              half-closes and resets pass both ways
+//	dial   params: peer; reply: an empty object, once there is a session
 //	join   params: invite, servers; reply: Joined
 //	peers  reply: an array of PeerStatus
 //	why    params: peer; reply: PeerStatus
 //
-// Params and replies are JSON, a reply at most 4 MiB and followed by the end
-// of the stream. An error is the stream's reset.
+// Params and replies are JSON. A reply is {"result": …} or {"error": {kind,
+// text, hint}}, at most 4 MiB, and followed by the end of the stream. What a
+// caller has asked for ends when it goes away.
 package node

@@ -15,10 +15,28 @@ import (
 // lanTimeout is how long the local network may take to answer for a nameplate.
 const lanTimeout = 2 * time.Second
 
+// CheckInvite reports what is wrong with a code or link as it was typed,
+// before anything is tried.
+func CheckInvite(invite string) error {
+	_, err := parseInvite(invite)
+	return err
+}
+
+func parseInvite(invite string) (*pairing.Ticket, error) {
+	ticket, err := pairing.Parse(invite)
+	if err == nil && !signaling.ValidNumber(ticket.Nameplate) {
+		err = &session.Error{
+			Op: "join", Kind: session.Invalid, Text: "a code begins with a number of three to six digits",
+			Hint: "A code looks like 4821-wolf-paper-lunar.",
+		}
+	}
+	return ticket, err
+}
+
 // Join pairs by a code or link, connects, and keeps the session. The error's
 // kind is Exists if this device made the invite itself.
 func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joined, error) {
-	ticket, err := pairing.Parse(invite)
+	ticket, err := parseInvite(invite)
 	if err != nil {
 		return Joined{}, err
 	}
@@ -35,6 +53,17 @@ func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joine
 		return Joined{}, err
 	}
 	joined, err := n.host.Join(ctx, ticket, nil)
+	if session.KindOf(err) == session.NotFound && ticket.Kind == pairing.Code {
+		// No server of ours knows the number, so nothing has been spent yet.
+		urls, lookErr := n.lookAround(ctx, ticket.Nameplate)
+		if lookErr != nil {
+			return Joined{}, err
+		}
+		if err := n.useOneOf(ctx, urls); err != nil {
+			return Joined{}, err
+		}
+		joined, err = n.host.Join(ctx, ticket, nil)
+	}
 	if err != nil {
 		return Joined{}, err
 	}
