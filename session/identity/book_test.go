@@ -160,9 +160,12 @@ func TestBookTornLine(t *testing.T) {
 		if err != nil || len(list) != 1 || list[0].Alias != "one" {
 			t.Fatalf("cut at %d: %v, %v", cut, list, err)
 		}
-		add(t, b, Entry{ID: id(3), Alias: "three"})
+		add(t, b, Entry{ID: id(3), Alias: "3", Added: time.Unix(0, 0)}) // shorter than what was left
 		if list, err = openBook(t, path).List(); err != nil || len(list) != 2 {
 			t.Fatalf("cut at %d, after another line: %v, %v", cut, list, err)
+		}
+		if data, err := os.ReadFile(path); err != nil || data[len(data)-1] != '\n' {
+			t.Fatalf("cut at %d: the rest of the torn line is still there (%v)", cut, err)
 		}
 	}
 }
@@ -181,7 +184,7 @@ func TestBookRefusesDamage(t *testing.T) {
 		"an alias changes hands":   strings.Replace(string(whole), `"two"`, `"ONE"`, 1),
 		"no ID":                    `{"alias":"x"}` + "\n",
 		"escape sequence in alias": strings.Replace(string(whole), `"two"`, `"\u001b[2J"`, 1),
-		"long line":                `{"alias":"` + strings.Repeat("x", maxLine) + "\"}\n",
+		"long line":                strings.Replace(string(whole), `"alias":"two"`, `"alias":"two","x":"`+strings.Repeat("x", maxLine)+`"`, 1),
 		"long contact":             strings.Replace(string(whole), `"alias":"two"`, `"alias":"two","contact":{"mailbox":"`+strings.Repeat("m", 200)+`"}`, 1),
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

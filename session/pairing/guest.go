@@ -163,9 +163,6 @@ func (g *Guest) m2(message, body []byte) (GuestStep, error) {
 	if err != nil {
 		return GuestStep{}, nil
 	}
-	if m.id == g.me.ID() {
-		return GuestStep{}, errOwnInvite()
-	}
 	if !g.ticket.Host.IsZero() && m.id != g.ticket.Host {
 		return GuestStep{}, &session.Error{Op: opJoin, Kind: session.Integrity,
 			Text: "another device answered than the one the link names", Hint: "ask for a new link"}
@@ -210,6 +207,8 @@ func (g *Guest) refused(body []byte) error {
 	}
 	e := &session.Error{Op: opJoin, Kind: kind, Hint: hintNew}
 	switch kind {
+	case session.Invalid: // a host says so to itself only
+		return errOwnInvite()
 	case session.NotFound:
 		e.Text, e.Hint = fmt.Sprintf("nobody is waiting under %s", g.ticket.Nameplate), "compare the number; or "+hintNew
 	case session.Expired, session.Denied:

@@ -390,6 +390,23 @@ func TestRepetition(t *testing.T) {
 	}
 }
 
+// A guest with the key can't turn one attempt into two.
+func TestOneOfferAnAttempt(t *testing.T) {
+	tb := newTable(t, Options{Uses: 2})
+	g := tb.guest(guestKey, tb.code())
+	tb.meet(g, "an offer")
+	g.stage = met
+	again, err := g.Offer([]byte("another offer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := tb.host.Handle(noon, again)
+	wantKind(t, err, session.Integrity)
+	if step.Met != nil || step.Payload != nil || tb.count.uses[tb.invite.id] != 1 {
+		t.Errorf("the second offer: %+v, uses left %v", step, tb.count.uses)
+	}
+}
+
 func TestHostRefusesKnock(t *testing.T) {
 	tb := newTable(t, Options{})
 	unknown := tb.code()
@@ -463,8 +480,12 @@ func TestJoiningOneself(t *testing.T) {
 		t.Errorf("by link: %v", err)
 	}
 	g := tb.guest(hostKey, tb.code())
-	_, err := tb.host.Handle(noon, take(t, g, tb.handle(g.Last()).Reply).Reply)
+	step, err := tb.host.Handle(noon, take(t, g, tb.handle(g.Last()).Reply).Reply)
 	wantKind(t, err, session.Invalid)
+	_, err = g.Handle(step.Reply)
+	if err == nil || err.Error() != errOwnInvite().Error() {
+		t.Errorf("the guest's error: %v", err)
+	}
 	if tb.count.attempts[tb.invite.id] != 3 {
 		t.Error("an attempt was counted")
 	}
