@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -19,68 +17,10 @@ import (
 	"tandem/signaling"
 	"tandem/signaling/bus"
 	"tandem/signaling/server"
+	"tandem/signaling/signalingtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds what should come soon; nothing depends on how soon.
-const patience = 20 * time.Second
-
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// running is a signaling server that can be stopped and started again on the
-// same address.
-type running struct {
-	t    *testing.T
-	cfg  server.Config
-	addr string
-	url  string
-	*server.Server
-	http *http.Server
-	done sync.WaitGroup
-}
-
-func start(t *testing.T, cfg server.Config) *running {
-	t.Helper()
-	r := &running{t: t, cfg: cfg, addr: "127.0.0.1:0"}
-	r.up()
-	r.url = "http://" + r.addr
-	t.Cleanup(r.down)
-	return r
-}
-
-func (r *running) up() {
-	r.t.Helper()
-	listener, err := net.Listen("tcp", r.addr)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.addr = listener.Addr().String()
-	r.Server = server.New(r.cfg)
-	r.http = r.HTTPServer()
-	h := r.http
-	r.done.Go(func() { _ = h.Serve(listener) })
-}
-
-func (r *running) down() {
-	_ = r.http.Close()
-	_ = r.Server.Close()
-	r.done.Wait()
-}
-
-func newKey(t *testing.T) ed25519.PrivateKey {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
 
 func client(t *testing.T, key ed25519.PrivateKey, servers ...string) *signaling.Client {
 	t.Helper()
@@ -94,28 +34,15 @@ func client(t *testing.T, key ed25519.PrivateKey, servers ...string) *signaling.
 
 func online(t *testing.T, c *signaling.Client) *signaling.Client {
 	t.Helper()
-	if err := c.Online(within(t)); err != nil {
+	if err := c.Online(signalingtest.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// eventually waits until ok, asking again when something may have changed.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ctx := within(t)
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			t.Fatal("never: ", what)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
 func receive(t *testing.T, c *signaling.Client) signaling.Envelope {
 	t.Helper()
-	e, err := c.Receive(within(t))
+	e, err := c.Receive(signalingtest.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,24 +50,24 @@ func receive(t *testing.T, c *signaling.Client) signaling.Envelope {
 }
 
 func TestIntroduction(t *testing.T) {
-	s := start(t, server.Config{})
-	host, guest := online(t, client(t, newKey(t), s.url)), online(t, client(t, newKey(t), s.url))
-	plate, err := host.Nameplate(within(t))
+	s := signalingtest.Start(t, server.Config{})
+	host, guest := online(t, client(t, signalingtest.NewKey(t), s.URL)), online(t, client(t, signalingtest.NewKey(t), s.URL))
+	plate, err := host.Nameplate(signalingtest.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plate.Server != s.url || len(plate.Number) != 3 || !signaling.ValidNumber(plate.Number) {
+	if plate.Server != s.URL || len(plate.Number) != 3 || !signaling.ValidNumber(plate.Number) {
 		t.Errorf("plate %+v", plate)
 	}
 	hello := bytes.Repeat([]byte{0, 0xff, '"'}, signaling.MaxBody/3)
-	if err := guest.Send(within(t), "", signaling.PlateAddress(plate.Number), hello); err != nil {
+	if err := guest.Send(signalingtest.Within(t), "", signaling.PlateAddress(plate.Number), hello); err != nil {
 		t.Fatal(err)
 	}
 	got := receive(t, host)
-	if got.Server != s.url || got.From != guest.Mailbox() || !bytes.Equal(got.Body, hello) {
+	if got.Server != s.URL || got.From != guest.Mailbox() || !bytes.Equal(got.Body, hello) {
 		t.Fatalf("got %s %s, %d bytes", got.Server, got.From, len(got.Body))
 	}
-	if err := host.Send(within(t), got.Server, got.From, []byte("hi")); err != nil {
+	if err := host.Send(signalingtest.Within(t), got.Server, got.From, []byte("hi")); err != nil {
 		t.Fatal(err)
 	}
 	if got := receive(t, guest); got.From != host.Mailbox() || string(got.Body) != "hi" {
@@ -148,30 +75,30 @@ func TestIntroduction(t *testing.T) {
 	}
 	plate.Release()
 	<-plate.Lost()
-	eventually(t, "the nameplate is free", func() bool {
-		err := guest.Send(within(t), "", signaling.PlateAddress(plate.Number), nil)
+	signalingtest.Eventually(t, "the nameplate is free", func() bool {
+		err := guest.Send(signalingtest.Within(t), "", signaling.PlateAddress(plate.Number), nil)
 		return signaling.KindOf(err) == signaling.KindNotFound
 	})
 }
 
 func TestSendErrors(t *testing.T) {
-	s := start(t, server.Config{})
-	c := online(t, client(t, newKey(t), s.url))
-	nobody := signaling.MailboxOf(newKey(t).Public().(ed25519.PublicKey))
+	s := signalingtest.Start(t, server.Config{})
+	c := online(t, client(t, signalingtest.NewKey(t), s.URL))
+	nobody := signaling.MailboxOf(signalingtest.NewKey(t).Public().(ed25519.PublicKey))
 	for _, test := range []struct {
 		server, to string
 		size       int
 		kind       string
 	}{
 		{"", nobody, 1, signaling.KindNotFound},
-		{s.url, nobody, 1, signaling.KindNotFound},
+		{s.URL, nobody, 1, signaling.KindNotFound},
 		{"", signaling.PlateAddress("999999"), 1, signaling.KindNotFound},
 		{"", "bob", 1, signaling.KindInvalid},
 		{"", "nameplate/12", 1, signaling.KindInvalid},
 		{"", c.Mailbox(), signaling.MaxBody + 1, signaling.KindTooLarge},
 		{"http://127.0.0.1:1", nobody, 1, signaling.KindInvalid},
 	} {
-		err := c.Send(within(t), test.server, test.to, make([]byte, test.size))
+		err := c.Send(signalingtest.Within(t), test.server, test.to, make([]byte, test.size))
 		if signaling.KindOf(err) != test.kind {
 			t.Errorf("%+v: %v", test, err)
 		}
@@ -181,19 +108,19 @@ func TestSendErrors(t *testing.T) {
 // A server is killed and comes back empty: the client connects again, and its
 // mailbox and nameplate work as before.
 func TestServerRestart(t *testing.T) {
-	s := start(t, server.Config{})
-	host, guest := online(t, client(t, newKey(t), s.url)), online(t, client(t, newKey(t), s.url))
-	plate, err := host.Nameplate(within(t))
+	s := signalingtest.Start(t, server.Config{})
+	host, guest := online(t, client(t, signalingtest.NewKey(t), s.URL)), online(t, client(t, signalingtest.NewKey(t), s.URL))
+	plate, err := host.Nameplate(signalingtest.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for round := range 2 {
-		s.down()
-		eventually(t, "the client notices", func() bool { return host.Status()[0].Err != nil })
-		s.up()
+		s.Down()
+		signalingtest.Eventually(t, "the client notices", func() bool { return host.Status()[0].Err != nil })
+		s.Up()
 		body := fmt.Sprint("round ", round)
-		eventually(t, "the nameplate works again", func() bool {
-			return guest.Send(within(t), "", signaling.PlateAddress(plate.Number), []byte(body)) == nil
+		signalingtest.Eventually(t, "the nameplate works again", func() bool {
+			return guest.Send(signalingtest.Within(t), "", signaling.PlateAddress(plate.Number), []byte(body)) == nil
 		})
 		if got := receive(t, host); string(got.Body) != body {
 			t.Fatalf("got %q", got.Body)
@@ -212,16 +139,16 @@ func TestNameplateLost(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprint("restart=", restart), func(t *testing.T) {
 			b := bus.NewLocal()
-			s := start(t, server.Config{Bus: b, Limits: server.Limits{NameplateGrace: 200 * time.Millisecond}})
-			host := online(t, client(t, newKey(t), s.url))
-			plate, err := host.Nameplate(within(t))
+			s := signalingtest.Start(t, server.Config{Bus: b, Limits: server.Limits{NameplateGrace: 200 * time.Millisecond}})
+			host := online(t, client(t, signalingtest.NewKey(t), s.URL))
+			plate, err := host.Nameplate(signalingtest.Within(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if restart {
-				s.down()
+				s.Down()
 			}
-			ctx := within(t)
+			ctx := signalingtest.Within(t)
 			if err := b.Release(ctx, plate.Number, host.Mailbox()); err != nil {
 				t.Fatal(err)
 			}
@@ -229,7 +156,7 @@ func TestNameplateLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			if restart {
-				s.up()
+				s.Up()
 			}
 			select {
 			case <-plate.Lost():
@@ -241,49 +168,49 @@ func TestNameplateLost(t *testing.T) {
 }
 
 func TestSeveralServers(t *testing.T) {
-	a, b := start(t, server.Config{}), start(t, server.Config{})
-	host := client(t, newKey(t), a.url, b.url, a.url+"/")
-	eventually(t, "both are connected", func() bool {
+	a, b := signalingtest.Start(t, server.Config{}), signalingtest.Start(t, server.Config{})
+	host := client(t, signalingtest.NewKey(t), a.URL, b.URL, a.URL+"/")
+	signalingtest.Eventually(t, "both are connected", func() bool {
 		st := host.Status()
 		return len(st) == 2 && st[0].Connected && st[1].Connected
 	})
-	plate, err := host.Nameplate(within(t))
+	plate, err := host.Nameplate(signalingtest.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	onlyA, onlyB := online(t, client(t, newKey(t), a.url)), online(t, client(t, newKey(t), b.url))
+	onlyA, onlyB := online(t, client(t, signalingtest.NewKey(t), a.URL)), online(t, client(t, signalingtest.NewKey(t), b.URL))
 	for _, guest := range []*signaling.Client{onlyA, onlyB} {
-		if err := guest.Send(within(t), "", signaling.PlateAddress(plate.Number), []byte("x")); err != nil {
+		if err := guest.Send(signalingtest.Within(t), "", signaling.PlateAddress(plate.Number), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		got := receive(t, host)
-		if err := host.Send(within(t), "", got.From, []byte("y")); err != nil { // wherever the guest is
+		if err := host.Send(signalingtest.Within(t), "", got.From, []byte("y")); err != nil { // wherever the guest is
 			t.Fatal(err)
 		}
 		if got := receive(t, guest); got.From != host.Mailbox() {
 			t.Fatalf("got %+v", got)
 		}
 	}
-	a.down()
-	if err := onlyB.Send(within(t), b.url, host.Mailbox(), []byte("z")); err != nil {
+	a.Down()
+	if err := onlyB.Send(signalingtest.Within(t), b.URL, host.Mailbox(), []byte("z")); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, host); got.Server != b.url {
+	if got := receive(t, host); got.Server != b.URL {
 		t.Fatalf("got %+v", got)
 	}
-	a.up() // for its cleanup
+	a.Up() // for its cleanup
 }
 
 func TestRebind(t *testing.T) {
-	s := start(t, server.Config{})
-	c := online(t, client(t, newKey(t), s.url))
+	s := signalingtest.Start(t, server.Config{})
+	c := online(t, client(t, signalingtest.NewKey(t), s.URL))
 	before := c.Status()[0].Observed
 	c.Rebind()
-	eventually(t, "another connection", func() bool {
+	signalingtest.Eventually(t, "another connection", func() bool {
 		st := c.Status()[0]
 		return st.Connected && st.Observed != before
 	})
-	if err := c.Send(within(t), "", c.Mailbox(), []byte("me")); err != nil {
+	if err := c.Send(signalingtest.Within(t), "", c.Mailbox(), []byte("me")); err != nil {
 		t.Fatal(err)
 	}
 	if got := receive(t, c); string(got.Body) != "me" {
@@ -294,30 +221,30 @@ func TestRebind(t *testing.T) {
 // Two processes with one key: the second takes the mailbox, the first stands
 // back and says why, and takes it back when told to.
 func TestTwoProcesses(t *testing.T) {
-	s := start(t, server.Config{})
-	key := newKey(t)
-	first := online(t, client(t, key, s.url))
-	second := online(t, client(t, key, s.url))
-	eventually(t, "the first stands back", func() bool {
+	s := signalingtest.Start(t, server.Config{})
+	key := signalingtest.NewKey(t)
+	first := online(t, client(t, key, s.URL))
+	second := online(t, client(t, key, s.URL))
+	signalingtest.Eventually(t, "the first stands back", func() bool {
 		return signaling.KindOf(first.Status()[0].Err) == signaling.KindExists
 	})
-	other := online(t, client(t, newKey(t), s.url))
-	if err := other.Send(within(t), "", first.Mailbox(), []byte("x")); err != nil {
+	other := online(t, client(t, signalingtest.NewKey(t), s.URL))
+	if err := other.Send(signalingtest.Within(t), "", first.Mailbox(), []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, second)
 	first.Rebind()
-	eventually(t, "roles change", func() bool {
+	signalingtest.Eventually(t, "roles change", func() bool {
 		return first.Status()[0].Connected && signaling.KindOf(second.Status()[0].Err) == signaling.KindExists
 	})
 }
 
 func TestPresence(t *testing.T) {
-	s := start(t, server.Config{})
-	watcher := online(t, client(t, newKey(t), s.url))
-	key := newKey(t)
+	s := signalingtest.Start(t, server.Config{})
+	watcher := online(t, client(t, signalingtest.NewKey(t), s.URL))
+	key := signalingtest.NewKey(t)
 	peer := signaling.MailboxOf(key.Public().(ed25519.PublicKey))
-	if err := watcher.Watch(within(t), []string{peer}); err != nil {
+	if err := watcher.Watch(signalingtest.Within(t), []string{peer}); err != nil {
 		t.Fatal(err)
 	}
 	var p signaling.Presence
@@ -325,23 +252,23 @@ func TestPresence(t *testing.T) {
 		t.Helper()
 		for slices.Contains(p.Online, peer) != want {
 			var err error
-			if p, err = watcher.Presence(within(t), p.Version); err != nil {
+			if p, err = watcher.Presence(signalingtest.Within(t), p.Version); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	c := online(t, client(t, key, s.url))
+	c := online(t, client(t, key, s.URL))
 	await(true)
 	_ = c.Close()
 	await(false)
-	c = online(t, client(t, key, s.url))
+	c = online(t, client(t, key, s.URL))
 	await(true)
-	s.down()
+	s.Down()
 	await(false) // what a lost server said does not count
-	s.up()
+	s.Up()
 	await(true)
 	_ = c
-	if err := watcher.Watch(within(t), nil); err != nil {
+	if err := watcher.Watch(signalingtest.Within(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	await(false)
@@ -353,11 +280,11 @@ func TestRelays(t *testing.T) {
 		asked.Add(1)
 		return []signaling.Relay{{URLs: []string{"turn:192.0.2.1:3478?transport=udp"}, Username: mailbox, Password: "p", TTL: 600}}, nil
 	}
-	a, b := start(t, server.Config{Relays: relays}), start(t, server.Config{})
-	c := client(t, newKey(t), a.url, b.url)
-	eventually(t, "both are connected", func() bool { return c.Status()[0].Connected && c.Status()[1].Connected })
+	a, b := signalingtest.Start(t, server.Config{Relays: relays}), signalingtest.Start(t, server.Config{})
+	c := client(t, signalingtest.NewKey(t), a.URL, b.URL)
+	signalingtest.Eventually(t, "both are connected", func() bool { return c.Status()[0].Connected && c.Status()[1].Connected })
 	for range 3 {
-		got, err := c.Relays(within(t))
+		got, err := c.Relays(signalingtest.Within(t))
 		if err != nil || len(got) != 1 || got[0].Username != c.Mailbox() || got[0].TTL != 600 {
 			t.Fatalf("relays %+v, %v", got, err)
 		}
@@ -369,18 +296,18 @@ func TestRelays(t *testing.T) {
 
 // A server that drains sends its clients away, and they come back to the next.
 func TestDrain(t *testing.T) {
-	s := start(t, server.Config{Limits: server.Limits{DrainSpread: 50 * time.Millisecond}})
+	s := signalingtest.Start(t, server.Config{Limits: server.Limits{DrainSpread: 50 * time.Millisecond}})
 	var clients []*signaling.Client
 	for range 10 {
-		clients = append(clients, online(t, client(t, newKey(t), s.url)))
+		clients = append(clients, online(t, client(t, signalingtest.NewKey(t), s.URL)))
 	}
-	if err := s.Drain(within(t)); err != nil {
+	if err := s.Drain(signalingtest.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.Clients(); n != 0 {
 		t.Errorf("%d clients left", n)
 	}
-	resp, err := http.Get(s.url + "/healthz")
+	resp, err := http.Get(s.URL + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,15 +316,15 @@ func TestDrain(t *testing.T) {
 		t.Errorf("healthz: %s", resp.Status)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	s.down()
-	s.up()
+	s.Down()
+	s.Up()
 	for _, c := range clients {
 		online(t, c)
 	}
 }
 
 func TestCloseUnblocks(t *testing.T) {
-	c := client(t, newKey(t), "http://127.0.0.1:1")
+	c := client(t, signalingtest.NewKey(t), "http://127.0.0.1:1")
 	var wg sync.WaitGroup
 	for _, wait := range []func() error{
 		func() error { return c.Online(context.Background()) },
