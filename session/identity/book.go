@@ -79,8 +79,10 @@ func (b *Book) Add(e Entry) (Entry, error) {
 		return Entry{}, err
 	}
 	if e.Alias != "" && !validAlias(e.Alias) {
-		return Entry{}, &session.Error{Op: opBook, Kind: session.Invalid, Text: "that is not a usable name for a peer",
-			Hint: fmt.Sprintf("use up to %d letters, digits and . _ @ - that do not begin with -", session.MaxName)}
+		return Entry{}, &session.Error{
+			Op: opBook, Kind: session.Invalid, Text: "that is not a usable name for a peer",
+			Hint: fmt.Sprintf("use up to %d letters, digits and . _ @ - that do not begin with -", session.MaxName),
+		}
 	}
 
 	b.mu.Lock()
@@ -110,9 +112,11 @@ func (b *Book) Add(e Entry) (Entry, error) {
 		e.Alias = b.freeAlias(e.Name)
 	}
 	if owner, taken := b.owner(e.Alias); taken && owner.ID != e.ID {
-		return Entry{}, &session.Error{Op: opBook, Kind: session.Integrity,
+		return Entry{}, &session.Error{
+			Op: opBook, Kind: session.Integrity,
 			Text: fmt.Sprintf("%q is already another peer, %s", e.Alias, owner.ID.Short()),
-			Hint: "compare the fingerprints with the person; if this is a new device of theirs, give it a name of its own"}
+			Hint: "compare the fingerprints with the person; if this is a new device of theirs, give it a name of its own",
+		}
 	}
 	if e.Added.IsZero() {
 		e.Added = time.Now()
@@ -176,17 +180,21 @@ func (b *Book) Find(ref string) (Entry, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return Entry{}, &session.Error{Op: opBook, Kind: session.NotFound,
+		return Entry{}, &session.Error{
+			Op: opBook, Kind: session.NotFound,
 			Text: fmt.Sprintf("no peer is called %q", session.PrintableName(ref)),
-			Hint: "`tandem peers` lists the peers you know; a new one needs an invite"}
+			Hint: "`tandem peers` lists the peers you know; a new one needs an invite",
+		}
 	}
 	var names []string
 	for _, e := range found {
 		names = append(names, fmt.Sprintf("%s (%s)", e.Alias, e.ID.Short()))
 	}
-	return Entry{}, &session.Error{Op: opBook, Kind: session.Invalid,
+	return Entry{}, &session.Error{
+		Op: opBook, Kind: session.Invalid,
 		Text: fmt.Sprintf("%q could be any of %s", session.PrintableName(ref), strings.Join(names, ", ")),
-		Hint: "use more characters of the ID"}
+		Hint: "use more characters of the ID",
+	}
 }
 
 // refresh reads the file again if it is not the one read last. The caller
@@ -259,8 +267,10 @@ func parseEntry(line []byte) (Entry, error) {
 }
 
 func damaged(line int, err error) error {
-	return &session.Error{Op: opBook, Kind: session.Integrity, Text: fmt.Sprintf("line %d of the book is damaged", line),
-		Hint: "restore the file from a backup; or move it away and meet your peers again", Err: err}
+	return &session.Error{
+		Op: opBook, Kind: session.Integrity, Text: fmt.Sprintf("line %d of the book is damaged", line),
+		Hint: "restore the file from a backup; or move it away and meet your peers again", Err: err,
+	}
 }
 
 // append writes one more line. The caller holds both locks.

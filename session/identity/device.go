@@ -159,8 +159,10 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 			return key, nil
 		}
 	}
-	return nil, &session.Error{Op: opIdentity, Kind: session.Integrity, Text: "the device key is damaged",
-		Hint: fmt.Sprintf(restoreDevice, path)}
+	return nil, &session.Error{
+		Op: opIdentity, Kind: session.Integrity, Text: "the device key is damaged",
+		Hint: fmt.Sprintf(restoreDevice, path),
+	}
 }
 
 func makeKey(path string) (ed25519.PrivateKey, error) {

@@ -27,8 +27,10 @@ func openPrivateDir(op, dir string) error {
 		return fileError(op, err)
 	}
 	if !info.IsDir() {
-		return &session.Error{Op: op, Kind: session.Invalid, Text: "the state directory is not a directory",
-			Hint: "move " + dir + " away, or set TANDEM_HOME to another place"}
+		return &session.Error{
+			Op: op, Kind: session.Invalid, Text: "the state directory is not a directory",
+			Hint: "move " + dir + " away, or set TANDEM_HOME to another place",
+		}
 	}
 	return checkPrivate(op, dir, info, privateDir)
 }
@@ -46,8 +48,10 @@ func readPrivate(op, path string, limit int64) ([]byte, error) {
 		return nil, fileError(op, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &session.Error{Op: op, Kind: session.Invalid, Text: filepath.Base(path) + " is not a regular file",
-			Hint: "move " + path + " away"}
+		return nil, &session.Error{
+			Op: op, Kind: session.Invalid, Text: filepath.Base(path) + " is not a regular file",
+			Hint: "move " + path + " away",
+		}
 	}
 	if err := checkPrivate(op, path, info, privateFile); err != nil {
 		return nil, err
@@ -57,8 +61,10 @@ func readPrivate(op, path string, limit int64) ([]byte, error) {
 		return nil, fileError(op, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, &session.Error{Op: op, Kind: session.TooLarge, Text: filepath.Base(path) + " is larger than it can be",
-			Hint: "something else has written to " + path + "; restore it from a backup or move it away"}
+		return nil, &session.Error{
+			Op: op, Kind: session.TooLarge, Text: filepath.Base(path) + " is larger than it can be",
+			Hint: "something else has written to " + path + "; restore it from a backup or move it away",
+		}
 	}
 	return data, nil
 }
@@ -111,8 +117,10 @@ func fileError(op string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &session.Error{Op: op, Kind: session.NotFound, Err: err}
 	case errors.Is(err, fs.ErrPermission):
-		return &session.Error{Op: op, Kind: session.Denied, Err: err,
-			Hint: "tandem's state must belong to the user who runs it"}
+		return &session.Error{
+			Op: op, Kind: session.Denied, Err: err,
+			Hint: "tandem's state must belong to the user who runs it",
+		}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return &session.Error{Op: op, Kind: session.NoSpace, Err: err, Hint: "make room on the disk and try again"}
 	}

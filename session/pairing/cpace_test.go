@@ -150,17 +150,27 @@ func TestCPaceLowOrderPoints(t *testing.T) {
 		{"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", ""},
 		{"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157", ""},
 		{"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", ""},
-		{"daffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-			"d8e2c776bbacd510d09fd9278b7edcd25fc5ae9adfba3b6e040e8d3b71b21806"},
+		{
+			"daffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+			"d8e2c776bbacd510d09fd9278b7edcd25fc5ae9adfba3b6e040e8d3b71b21806",
+		},
 		{"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", ""},
-		{"dbffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-			"c85c655ebe8be44ba9c0ffde69f2fe10194458d137f09bbff725ce58803cdb38"},
-		{"d9ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-			"db64dafa9b8fdd136914e61461935fe92aa372cb056314e1231bc4ec12417456"},
-		{"cdeb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b880",
-			"e062dcd5376d58297be2618c7498f55baa07d7e03184e8aada20bca28888bf7a"},
-		{"4c9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f11d7",
-			"993c6ad11c4c29da9a56f7691fd0ff8d732e49de6250b6c2e80003ff4629a175"},
+		{
+			"dbffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+			"c85c655ebe8be44ba9c0ffde69f2fe10194458d137f09bbff725ce58803cdb38",
+		},
+		{
+			"d9ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+			"db64dafa9b8fdd136914e61461935fe92aa372cb056314e1231bc4ec12417456",
+		},
+		{
+			"cdeb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b880",
+			"e062dcd5376d58297be2618c7498f55baa07d7e03184e8aada20bca28888bf7a",
+		},
+		{
+			"4c9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f11d7",
+			"993c6ad11c4c29da9a56f7691fd0ff8d732e49de6250b6c2e80003ff4629a175",
+		},
 	} {
 		q, err := scalarMult(s, unhex(t, c.u))
 		if c.q == "" && err == nil {
@@ -177,7 +187,7 @@ func TestWycheproofX25519(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	z, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)

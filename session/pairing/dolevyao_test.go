@@ -120,10 +120,14 @@ var evilKey = newKey(66)
 func newWorld(t *testing.T, seed int, insider bool) *world {
 	t.Helper()
 	w := &world{t: t, seed: seed, insider: insider, uses: 2}
-	byCode := &Invite{id: InviteID{1}, nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
-		made: noon, lifetime: defaultLifetime, attempts: 6, uses: w.uses}
-	byLink := &Invite{id: InviteID{2}, nameplate: "77", host: hostKey.ID(), words: "zoo-zebra-zero",
-		secret: [16]byte([]byte("sixteen secrets!")), made: noon, lifetime: defaultLifetime, attempts: 6, uses: w.uses}
+	byCode := &Invite{
+		id: InviteID{1}, nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
+		made: noon, lifetime: defaultLifetime, attempts: 6, uses: w.uses,
+	}
+	byLink := &Invite{
+		id: InviteID{2}, nameplate: "77", host: hostKey.ID(), words: "zoo-zebra-zero",
+		secret: [16]byte([]byte("sixteen secrets!")), made: noon, lifetime: defaultLifetime, attempts: 6, uses: w.uses,
+	}
 	w.host = w.addVenue(hostKey, false, byCode, byLink)
 	link, err := byLink.Link("https://tandem.example")
 	if err != nil {
@@ -154,8 +158,10 @@ func newWorld(t *testing.T, seed int, insider bool) *world {
 }
 
 func (w *world) addVenue(k Signer, evil bool, invites ...*Invite) *venue {
-	v := &venue{Host: newHost(k, newMemory(invites...), newEntropy(fmt.Sprint(w.seed, " venue ", len(w.venues)))), id: k.ID(), evil: evil, met: map[Attempt]*Meeting{},
-		offers: map[Attempt]string{}, xs: map[Attempt]*exchange{}, counted: map[string]int{}}
+	v := &venue{
+		Host: newHost(k, newMemory(invites...), newEntropy(fmt.Sprint(w.seed, " venue ", len(w.venues)))), id: k.ID(), evil: evil, met: map[Attempt]*Meeting{},
+		offers: map[Attempt]string{}, xs: map[Attempt]*exchange{}, counted: map[string]int{},
+	}
 	for _, i := range invites {
 		if err := v.Add(i); err != nil {
 			w.t.Fatal(err)
@@ -486,7 +492,7 @@ func TestEachFault(t *testing.T) {
 
 // Random schedules and changes, many at a time, with the attacker's machines.
 func TestDolevYao(t *testing.T) {
-	worlds := 1000
+	worlds := 400
 	if testing.Short() {
 		worlds = 100
 	}

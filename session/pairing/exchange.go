@@ -68,8 +68,10 @@ func (t *terms) finish(scalar []byte, guest session.PeerID, shareG []byte, host 
 	if err != nil {
 		return nil, session.Errorf(opPair, session.Integrity, "the other side's share is not a usable point")
 	}
-	x := &exchange{sid: t.sid(), guest: guest, host: host, shareG: shareG, shareH: shareH,
-		dataG: lvCat(roleGuest, dataVersion, string(guest[:])), dataH: lvCat(roleHost, dataVersion, string(host[:]))}
+	x := &exchange{
+		sid: t.sid(), guest: guest, host: host, shareG: shareG, shareH: shareH,
+		dataG: lvCat(roleGuest, dataVersion, string(guest[:])), dataH: lvCat(roleHost, dataVersion, string(host[:])),
+	}
 	x.transcript = transcriptIR(shareG, x.dataG, shareH, x.dataH)
 	x.isk = intermediateKey(x.sid, k, x.transcript)
 	x.Sealer, err = newSealer(t.attempt, x.sid, x.isk, weAreHost)
@@ -92,13 +94,17 @@ func (x *exchange) meeting(peer session.PeerID) *Meeting {
 // code far more often than of an attack.
 func (x *exchange) openM2(head []byte, m *m2) error {
 	if !hmac.Equal(m.tag[:], x.tagH()) {
-		return &session.Error{Op: opJoin, Kind: session.Integrity,
-			Text: "the code is wrong, or somebody is in the middle", Hint: "compare the code, and " + hintNew}
+		return &session.Error{
+			Op: opJoin, Kind: session.Integrity,
+			Text: "the code is wrong, or somebody is in the middle", Hint: "compare the code, and " + hintNew,
+		}
 	}
 	signature, err := x.unbox(head, m.box)
 	if err != nil || !x.host.Verify(x.statement(roleHost), signature) {
-		return &session.Error{Op: opJoin, Kind: session.Integrity,
-			Text: "the host does not hold the key it names", Hint: "somebody else has this code; " + hintNew}
+		return &session.Error{
+			Op: opJoin, Kind: session.Integrity,
+			Text: "the host does not hold the key it names", Hint: "somebody else has this code; " + hintNew,
+		}
 	}
 	return nil
 }

@@ -55,8 +55,10 @@ func newGuest(me Signer, t *Ticket, entropy io.Reader) (*Guest, error) {
 	if t.Host == me.ID() {
 		return nil, errOwnInvite()
 	}
-	g := &Guest{me: me, ticket: t, entropy: entropy,
-		terms: terms{kind: t.Kind, nameplate: t.Nameplate, password: t.password}}
+	g := &Guest{
+		me: me, ticket: t, entropy: entropy,
+		terms: terms{kind: t.Kind, nameplate: t.Nameplate, password: t.password},
+	}
 	mustRead(entropy, g.terms.attempt[:])
 	g.last = appendKnock(header(typeKnock, g.terms.attempt), t.Nameplate)
 	return g, nil
@@ -150,8 +152,10 @@ func (g *Guest) hello(body []byte) (step GuestStep, err error) {
 	if g.share, err = g.terms.share(g.scalar); err != nil {
 		return GuestStep{}, &session.Error{Op: opJoin, Kind: session.Internal, Err: err}
 	}
-	m := m1{nonceH: g.terms.nonceH, nonceG: g.terms.nonceG, share: [shareSize]byte(g.share),
-		id: g.me.ID(), kind: g.terms.kind, nameplate: g.terms.nameplate}
+	m := m1{
+		nonceH: g.terms.nonceH, nonceG: g.terms.nonceG, share: [shareSize]byte(g.share),
+		id: g.me.ID(), kind: g.terms.kind, nameplate: g.terms.nameplate,
+	}
 	g.stage, g.last = sharing, m.append(header(typeM1, g.terms.attempt))
 	return GuestStep{Reply: g.last}, nil
 }
@@ -164,8 +168,10 @@ func (g *Guest) m2(message, body []byte) (GuestStep, error) {
 		return GuestStep{}, nil
 	}
 	if !g.ticket.Host.IsZero() && m.id != g.ticket.Host {
-		return GuestStep{}, &session.Error{Op: opJoin, Kind: session.Integrity,
-			Text: "another device answered than the one the link names", Hint: "ask for a new link"}
+		return GuestStep{}, &session.Error{
+			Op: opJoin, Kind: session.Integrity,
+			Text: "another device answered than the one the link names", Hint: "ask for a new link",
+		}
 	}
 	if g.x, err = g.terms.finish(g.scalar, g.me.ID(), g.share, m.id, m.share[:], false); err != nil {
 		return GuestStep{}, err
@@ -226,6 +232,8 @@ func (g *Guest) refused(body []byte) error {
 }
 
 func errOwnInvite() error {
-	return &session.Error{Op: opJoin, Kind: session.Invalid, Text: "this invite was made by this device",
-		Hint: "join from another device; to try both sides on one machine, give one of them another TANDEM_HOME"}
+	return &session.Error{
+		Op: opJoin, Kind: session.Invalid, Text: "this invite was made by this device",
+		Hint: "join from another device; to try both sides on one machine, give one of them another TANDEM_HOME",
+	}
 }

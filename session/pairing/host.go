@@ -63,8 +63,10 @@ type HostStep struct {
 func NewHost(me Signer, counter Counter) *Host { return newHost(me, counter, rand.Reader) }
 
 func newHost(me Signer, counter Counter, entropy io.Reader) *Host {
-	h := &Host{me: me, counter: counter, entropy: entropy,
-		invites: map[string]*Invite{}, attempts: map[Attempt]*attempt{}}
+	h := &Host{
+		me: me, counter: counter, entropy: entropy,
+		invites: map[string]*Invite{}, attempts: map[Attempt]*attempt{},
+	}
 	mustRead(entropy, h.key[:])
 	return h
 }
@@ -212,8 +214,10 @@ func (h *Host) m1(step *HostStep, now time.Time, message, body []byte) error {
 
 // answer makes m2.
 func (h *Host) answer(a *attempt, id Attempt, m *m1) ([]byte, error) {
-	terms := terms{attempt: id, kind: m.kind, nameplate: m.nameplate, password: a.invite.password(m.kind),
-		nonceH: m.nonceH, nonceG: m.nonceG}
+	terms := terms{
+		attempt: id, kind: m.kind, nameplate: m.nameplate, password: a.invite.password(m.kind),
+		nonceH: m.nonceH, nonceG: m.nonceG,
+	}
 	scalar := make([]byte, shareSize)
 	mustRead(h.entropy, scalar)
 	share, err := terms.share(scalar)

@@ -156,8 +156,10 @@ func parseServer(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || len(s) > maxServer || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
 		u.RawQuery != "" || u.Fragment != "" || session.Printable(s) != s {
-		return "", &session.Error{Op: opInvite, Kind: session.Invalid, Text: "the server's address is not usable",
-			Hint: "an address looks like https://tandem.example"}
+		return "", &session.Error{
+			Op: opInvite, Kind: session.Invalid, Text: "the server's address is not usable",
+			Hint: "an address looks like https://tandem.example",
+		}
 	}
 	return strings.TrimRight(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), nil
 }

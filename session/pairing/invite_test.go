@@ -40,8 +40,14 @@ func TestNewInvite(t *testing.T) {
 		nameplate string
 		o         Options
 	}{
-		{"", Options{}}, {"12345678901", Options{}}, {"12a", Options{}}, {"-1", Options{}}, {"１２", Options{}},
-		{"1", Options{Uses: -1}}, {"1", Options{Uses: 2, Attempts: 1}}, {"1", Options{Attempts: 10_001}},
+		{"", Options{}},
+		{"12345678901", Options{}},
+		{"12a", Options{}},
+		{"-1", Options{}},
+		{"１２", Options{}},
+		{"1", Options{Uses: -1}},
+		{"1", Options{Uses: 2, Attempts: 1}},
+		{"1", Options{Attempts: 10_001}},
 		{"1", Options{Lifetime: -time.Second}},
 	} {
 		if _, err := NewInvite(c.nameplate, hostKey.ID(), noon, c.o); session.KindOf(err) != session.Invalid {
@@ -58,7 +64,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 	ticket := mustParse(t, i.Code())
 	for _, s := range []string{fmt.Sprint(i), fmt.Sprintf("%+v %s", i, i), fmt.Sprint(ticket), fmt.Sprintf("%+v %s", ticket, ticket)} {
-		if strings.Contains(s, i.words) || strings.Contains(s, fmt.Sprint(ticket.password)) {
+		if strings.Contains(s, i.words) || strings.Contains(s, string(ticket.password)) {
 			t.Errorf("printed %q", s)
 		}
 	}
@@ -159,8 +165,10 @@ func TestParseCodeErrors(t *testing.T) {
 }
 
 func TestLink(t *testing.T) {
-	i := &Invite{nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
-		secret: [16]byte{0xde, 0xad, 15: 0xef}, made: noon, lifetime: time.Hour}
+	i := &Invite{
+		nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
+		secret: [16]byte{0xde, 0xad, 15: 0xef}, made: noon, lifetime: time.Hour,
+	}
 	servers := []string{"https://tandem.example", "http://192.168.1.7:7777", "https://[2001:db8::1]:443/under/here"}
 	link, err := i.Link(servers...)
 	if err != nil {
@@ -185,8 +193,17 @@ func TestLink(t *testing.T) {
 	if err != nil || !strings.HasPrefix(slash, "https://tandem.example/j#") {
 		t.Errorf("a final slash: %q, %v", slash, err)
 	}
-	for _, bad := range [][]string{nil, make([]string, 9), {"tandem.example"}, {"ftp://a"}, {"https://u:p@a"}, {"https://a?x"},
-		{"https://a#b"}, {"https://"}, {"https://a\x1b"}, {"https://" + strings.Repeat("a", 300)}} {
+	for _, bad := range [][]string{
+		nil, make([]string, 9),
+		{"tandem.example"},
+		{"ftp://a"},
+		{"https://u:p@a"},
+		{"https://a?x"},
+		{"https://a#b"},
+		{"https://"},
+		{"https://a\x1b"},
+		{"https://" + strings.Repeat("a", 300)},
+	} {
 		if _, err := i.Link(bad...); session.KindOf(err) != session.Invalid {
 			t.Errorf("Link(%q): %v", bad, err)
 		}

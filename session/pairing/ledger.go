@@ -53,8 +53,10 @@ type allowance struct {
 
 // Create makes an invite valid, once.
 func (l *Ledger) Create(i *Invite) error {
-	line, err := json.Marshal(allowance{Attempts: i.attempts, Uses: i.uses,
-		Made: i.made.UTC().Round(0), Expires: i.Expires().UTC().Round(0)})
+	line, err := json.Marshal(allowance{
+		Attempts: i.attempts, Uses: i.uses,
+		Made: i.made.UTC().Round(0), Expires: i.Expires().UTC().Round(0),
+	})
 	if err != nil {
 		return ledgerError(err)
 	}
@@ -227,8 +229,10 @@ func errExpired() error {
 
 // ledgerError puts a failed file operation into words; nil stays nil.
 func ledgerError(err error) error {
-	e := &session.Error{Op: opInvite, Kind: session.Internal, Err: err,
-		Text: "attempts at invites can't be counted", Hint: "invites stay closed until tandem's state can be written"}
+	e := &session.Error{
+		Op: opInvite, Kind: session.Internal, Err: err,
+		Text: "attempts at invites can't be counted", Hint: "invites stay closed until tandem's state can be written",
+	}
 	switch {
 	case err == nil:
 		return nil

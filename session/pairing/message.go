@@ -104,9 +104,11 @@ func split(message []byte) (t messageType, a Attempt, body []byte, err error) {
 	}
 	t, a, body = messageType(message[1]), Attempt(message[2:headerSize]), message[headerSize:]
 	if message[0] != version && t != typeRefuse {
-		return t, a, nil, &session.Error{Op: opPair, Kind: session.Unsupported,
+		return t, a, nil, &session.Error{
+			Op: opPair, Kind: session.Unsupported,
 			Text: fmt.Sprintf("the other side speaks version %d of pairing, we speak %d", message[0], version),
-			Hint: "install the same version of tandem on both sides"}
+			Hint: "install the same version of tandem on both sides",
+		}
 	}
 	return t, a, body, nil
 }

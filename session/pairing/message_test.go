@@ -22,8 +22,10 @@ func seq(b byte, n int) []byte {
 func TestMessagesGolden(t *testing.T) {
 	a := Attempt(seq(0xa0, 16))
 	const at = "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"
-	first := m1{nonceH: [32]byte(seq(0x00, 32)), nonceG: [32]byte(seq(0x20, 32)), share: [32]byte(seq(0x40, 32)),
-		id: session.PeerID(seq(0x60, 32)), kind: Link, nameplate: "77"}
+	first := m1{
+		nonceH: [32]byte(seq(0x00, 32)), nonceG: [32]byte(seq(0x20, 32)), share: [32]byte(seq(0x40, 32)),
+		id: session.PeerID(seq(0x60, 32)), kind: Link, nameplate: "77",
+	}
 	second := m2{share: [32]byte(seq(0x40, 32)), id: session.PeerID(seq(0x60, 32)), tag: [64]byte(seq(0x80, 64)), box: seq(0x01, 24)}
 	third := m3{tag: [64]byte(seq(0x80, 64)), box: seq(0x01, 24)}
 	h := func(b byte, n int) string { return hex.EncodeToString(seq(b, n)) }
@@ -109,8 +111,10 @@ func TestReason(t *testing.T) {
 
 // Whatever arrives, both machines survive it, and nobody is met.
 func FuzzHandle(f *testing.F) {
-	invite := &Invite{id: InviteID{1}, nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
-		made: noon, lifetime: 10 * defaultLifetime, attempts: maxAttempts, uses: 1}
+	invite := &Invite{
+		id: InviteID{1}, nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
+		made: noon, lifetime: 10 * defaultLifetime, attempts: maxAttempts, uses: 1,
+	}
 	ticket, err := Parse(invite.Code())
 	if err != nil {
 		f.Fatal(err)

@@ -336,6 +336,7 @@ type full struct{}
 func (full) SpendAttempt(InviteID, time.Time) (int, error) {
 	return 0, session.Errorf("count", session.NoSpace, "full")
 }
+
 func (full) SpendUse(InviteID, time.Time) error {
 	return session.Errorf("count", session.NoSpace, "full")
 }
@@ -554,8 +555,10 @@ func TestPayloadLimits(t *testing.T) {
 // keys are part of the protocol. A browser's implementation can be checked
 // against these bytes.
 func TestConversationGolden(t *testing.T) {
-	invite := &Invite{id: InviteID{1}, nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
-		made: noon, lifetime: time.Hour, attempts: 3, uses: 1}
+	invite := &Invite{
+		id: InviteID{1}, nameplate: "4821", host: hostKey.ID(), words: "wolf-paper-lunar",
+		made: noon, lifetime: time.Hour, attempts: 3, uses: 1,
+	}
 	host := newHost(hostKey, newMemory(invite), newEntropy("host"))
 	if err := host.Add(invite); err != nil {
 		t.Fatal(err)

@@ -52,8 +52,10 @@ func Parse(s string) (*Ticket, error) {
 func parseCode(s string) (*Ticket, error) {
 	fields := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	if len(fields) != 1+codeWords || !validNameplate(fields[0]) {
-		return nil, &session.Error{Op: opJoin, Kind: session.Invalid,
-			Text: fmt.Sprintf("a code is a number and %d words", codeWords), Hint: hintCode}
+		return nil, &session.Error{
+			Op: opJoin, Kind: session.Invalid,
+			Text: fmt.Sprintf("a code is a number and %d words", codeWords), Hint: hintCode,
+		}
 	}
 	for n, w := range fields[1:] {
 		if _, ok := words.Index(w); ok {
@@ -63,8 +65,10 @@ func parseCode(s string) (*Ticket, error) {
 		if likely := words.Nearest(w); likely != "" {
 			hint = fmt.Sprintf("is it %q instead of %q? Nothing has been tried yet", likely, session.PrintableName(w))
 		}
-		return nil, &session.Error{Op: opJoin, Kind: session.Invalid,
-			Text: fmt.Sprintf("the %s word is mistyped", [codeWords]string{"first", "second", "third"}[n]), Hint: hint}
+		return nil, &session.Error{
+			Op: opJoin, Kind: session.Invalid,
+			Text: fmt.Sprintf("the %s word is mistyped", [codeWords]string{"first", "second", "third"}[n]), Hint: hint,
+		}
 	}
 	return &Ticket{Kind: Code, Nameplate: fields[0], password: []byte(strings.Join(fields[1:], "-"))}, nil
 }
