@@ -121,7 +121,9 @@ func (c *console) reattach(ctx context.Context, open Opener, request Request, la
 		result := Result{Terminal: last.Terminal, Offset: last.Offset}
 		if err == nil {
 			c.back = func() { c.notice("reattached after %s", time.Since(lostAt).Round(100*time.Millisecond)) }
-			result, err = c.attach(ctx, stream)
+			if result, err = c.attach(ctx, stream); result.Terminal == "" {
+				result.Terminal, result.Offset = last.Terminal, last.Offset
+			}
 		}
 		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
 			return result, err

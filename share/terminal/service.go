@@ -141,7 +141,7 @@ func (s *Service) serve(ctx context.Context, offer session.Offer) error {
 	if right == Control {
 		v.size = params.Size
 	}
-	if err := t.attach(v, params.Resume); err != nil {
+	if err := t.attach(v, made, params.Resume); err != nil {
 		return err
 	}
 	stream, err := offer.Accept()

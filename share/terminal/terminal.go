@@ -100,8 +100,8 @@ func (t *terminal) finish(status Exit) {
 	}
 	t.exit = &status
 	t.mu.Unlock()
-	t.changed.Broadcast()
 	close(t.gone)
+	t.changed.Broadcast()
 	t.log.Info("terminal ended", "code", status.Code, "signal", status.Signal, "reason", status.Reason)
 }
 
@@ -315,8 +315,9 @@ func (t *terminal) redrawOnRequest() {
 	}
 }
 
-// attach adds a viewer and settles where its output begins.
-func (t *terminal) attach(v *viewer, resume *Resume) error {
+// attach adds a viewer and settles where its output begins. Who made the
+// terminal, or resumes it, has a right to all queries from there on.
+func (t *terminal) attach(v *viewer, made bool, resume *Resume) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ofThisPeer := 0
@@ -337,7 +338,7 @@ func (t *terminal) attach(v *viewer, resume *Resume) error {
 		v.next = resume.Offset
 	}
 	v.live = t.ring.end
-	if resume != nil {
+	if made || resume != nil {
 		v.live = v.next
 	}
 	v.acked = v.next
@@ -348,7 +349,7 @@ func (t *terminal) attach(v *viewer, resume *Resume) error {
 	t.rosterVersion++
 	resized := t.fit()
 	// A newcomer to a running program needs a screen; one who made it, none.
-	if resume == nil && v.number > 1 && !resized {
+	if !made && resume == nil && !resized {
 		t.requestRedraw()
 	}
 	v.sizeVersion = t.sizeVersion // the welcome tells it
@@ -405,13 +406,11 @@ func (t *terminal) info() Info {
 	return i
 }
 
+// ended reports whether the program has; its name is then free.
 func (t *terminal) ended() bool {
-	select {
-	case <-t.gone:
-		return true
-	default:
-		return false
-	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.exit != nil
 }
 
 // inputQueue is what one viewer has typed and the program has not taken yet.
