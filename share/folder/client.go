@@ -262,10 +262,10 @@ func (c *Client) ReadAt(ctx context.Context, path string, p []byte, offset int64
 	n := 0
 	err := converse(ctx, c.opener, c.share, Read, func(cn *conn) error {
 		_, err := cn.do(request{Op: opRead, Path: path, Offset: offset, Length: int64(len(p))}, func(rep reply, b *body) error {
-			if b == nil {
+			if rep.Error != nil {
 				return nil
 			}
-			in, err := incomingFile(rep, offset, int64(len(p)))
+			in, err := incomingFile(rep, b, offset, int64(len(p)))
 			if err != nil {
 				return err
 			}
@@ -299,10 +299,10 @@ func (c *Client) Read(ctx context.Context, path string, w io.Writer, o Options) 
 	t := newTally(o.Progress)
 	err := converse(ctx, c.opener, c.share, Read, func(cn *conn) error {
 		_, err := cn.do(request{Op: opRead, Path: path}, func(rep reply, b *body) error {
-			if b == nil {
+			if rep.Error != nil {
 				return nil
 			}
-			in, err := incomingFile(rep, 0, 0)
+			in, err := incomingFile(rep, b, 0, 0)
 			if err != nil {
 				return err
 			}

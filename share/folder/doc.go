@@ -45,12 +45,13 @@
 // bytes; the share itself is "". A name is 1 to 255 bytes of UTF-8 without
 // control characters, "/", "\", ":" and NUL; it is not "." or "..", does not
 // end in a dot or a space, is not a device name of Windows ("nul", "com1.txt",
-// in either case), and not ".tandem-partial", which is ours. Both sides refuse
-// other names from the other, and a server leaves them out of its listings.
+// in either case), and does not begin with ".tandem-partial", which is ours.
+// Both sides refuse other names from the other, and a server leaves them out of
+// its listings.
 //
 // Only regular files and directories exist for this protocol. Symbolic links
-// and special files are left out of listings and refused by name. Nothing
-// leads outside the share.
+// and special files are left out of listings and refused by name, also in the
+// midst of a path. Nothing leads outside the share.
 //
 // # Operations
 //

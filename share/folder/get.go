@@ -158,9 +158,6 @@ func (g *get) file(ctx context.Context, path, at string, e Entry) error {
 			g.tally.same(at, e.Size)
 			return nil
 		}
-		if b == nil {
-			return violation("read without a body")
-		}
 		return g.store(ctx, req, rep, b, at, key)
 	})
 	return nil
@@ -185,7 +182,7 @@ func (g *get) compare(path, at string, h Hash, e Entry) {
 
 // store receives one file. Its error ends the copy.
 func (g *get) store(ctx context.Context, req request, rep reply, b *body, at, key string) error {
-	in, err := incomingFile(rep, req.Offset, 0)
+	in, err := incomingFile(rep, b, req.Offset, 0)
 	if err != nil {
 		return err
 	}
@@ -255,7 +252,10 @@ type incoming struct {
 
 // incomingFile checks the reply to a read from offset on, of length bytes if
 // that is not 0.
-func incomingFile(rep reply, offset, length int64) (incoming, error) {
+func incomingFile(rep reply, b *body, offset, length int64) (incoming, error) {
+	if b == nil {
+		return incoming{}, violation("read without a body")
+	}
 	if rep.Entry == nil || rep.Entry.Dir || rep.Entry.Size < 0 {
 		return incoming{}, violation("read without an entry")
 	}

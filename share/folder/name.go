@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// partialDir is where unfinished files lie. Its name is ours.
+	// partialDir is where unfinished files lie. Names that begin so are ours.
 	partialDir = ".tandem-partial"
 
 	maxName = 255
@@ -63,7 +63,7 @@ func badName(name string) string {
 		return "ends in a dot or a space"
 	case deviceName(name):
 		return "is a device on Windows"
-	case strings.EqualFold(name, partialDir):
+	case len(name) >= len(partialDir) && strings.EqualFold(name[:len(partialDir)], partialDir):
 		return "is reserved"
 	}
 	return ""

@@ -176,6 +176,10 @@ var errSame = errors.New("same content")
 // replaces looks at what the commit would replace: the mode of a file, or 0 if
 // there is none.
 func (s *stage) replaces(ctx context.Context, to target) (fs.FileMode, error) {
+	dir, _ := split(to.path)
+	if err := s.tree.folder("put", dir); err != nil {
+		return 0, err
+	}
 	info, err := s.tree.root.Lstat(local(to.path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -57,8 +57,20 @@ func (t *tree) entry(name string, info fs.FileInfo) (e Entry, ok bool) {
 	return e, true
 }
 
-// stat describes what is at path.
+// stat describes what is at path, which must not lead through a link.
 func (t *tree) stat(path string) (Entry, error) {
+	for i, c := range path {
+		if c != '/' {
+			continue
+		}
+		info, err := t.root.Lstat(local(path[:i]))
+		if err != nil {
+			return Entry{}, fileError("stat", path[:i], err)
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return Entry{}, unsupported(path[:i])
+		}
+	}
 	info, err := t.root.Lstat(local(path))
 	if err != nil {
 		return Entry{}, fileError("stat", path, err)
@@ -125,15 +137,23 @@ func (t *tree) mkdir(path string) error {
 	if path == "" {
 		return nil
 	}
-	if err := t.root.MkdirAll(local(path), 0o777); err != nil {
+	dir, _ := split(path)
+	if err := t.mkdir(dir); err != nil {
+		return err
+	}
+	if err := t.root.Mkdir(local(path), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fileError("mkdir", path, err)
 	}
-	if e, err := t.stat(path); err != nil {
-		return err
-	} else if !e.Dir {
-		return session.Errorf("mkdir", session.Exists, "%s is a file", session.Printable(path))
+	return t.folder("mkdir", path)
+}
+
+// folder refuses what is not a directory, or lies behind a link.
+func (t *tree) folder(what, path string) error {
+	e, err := t.stat(path)
+	if err == nil && !e.Dir {
+		err = session.Errorf(what, session.Exists, "%s is a file", session.Printable(path))
 	}
-	return nil
+	return err
 }
 
 // names is the sorted content of the directory path.

@@ -1,0 +1,434 @@
+package folder
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/zeebo/blake3"
+
+	"tandem/session"
+	"tandem/session/sessiontest"
+)
+
+// peer is a server that a test writes by hand: it is called for each request.
+type peer func(req request, w *bufio.Writer) error
+
+func (p peer) serve(_ context.Context, o session.Offer) {
+	st, err := o.Accept()
+	if err != nil {
+		return
+	}
+	defer st.Close()
+	r, w := bufio.NewReader(st), bufio.NewWriter(st)
+	for {
+		var req request
+		if readMessage(r, &req) != nil || p(req, w) != nil || w.Flush() != nil {
+			return
+		}
+	}
+}
+
+func (p peer) client(t testing.TB) *Client {
+	s, _ := sessiontest.Pair(t, nil, p.serve)
+	return NewClient(s, "docs")
+}
+
+// pages replies to a list with ps.
+func pages(w *bufio.Writer, req request, ps ...page) error {
+	err := writeMessage(w, reply{ID: req.ID, Body: true})
+	for _, p := range ps {
+		raw, _ := json.Marshal(p) // plain data
+		err = errors.Join(err, writeUnit(w, raw))
+	}
+	return errors.Join(err, writeTrailer(w, trailer{}))
+}
+
+func files(names ...string) []Entry {
+	var all []Entry
+	for _, name := range names {
+		all = append(all, Entry{Name: name, Size: 3})
+	}
+	return all
+}
+
+// lister is a server whose share's listing is what pages says, and whose files
+// all contain "abc".
+func lister(ps ...page) peer {
+	return func(req request, w *bufio.Writer) error {
+		switch req.Op {
+		case opStat:
+			return writeMessage(w, reply{ID: req.ID, Entry: &Entry{Dir: true}})
+		case opList:
+			return pages(w, req, ps...)
+		}
+		h := Hash(blake3.Sum256([]byte("abc")))
+		return errors.Join(writeMessage(w, reply{ID: req.ID, Body: true, Entry: &Entry{Size: 3}}),
+			writeUnit(w, []byte("abc")), writeTrailer(w, trailer{Hash: &h}))
+	}
+}
+
+// paths is everything below dir.
+func paths(t testing.TB, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		all = append(all, strings.TrimPrefix(path, dir))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[1:]
+}
+
+func TestHonestLister(t *testing.T) {
+	dest := t.TempDir()
+	c := lister(page{Entries: []Entry{{Name: "d", Dir: true}, {Name: "f", Size: 3}}}, page{Dir: "d", Entries: files("g")}).client(t)
+	if _, err := c.Get(t.Context(), "", dest, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(paths(t, dest)); got != "[/d /d/g /f]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestLyingListings(t *testing.T) {
+	dir := func(name string) []Entry { return []Entry{{Name: name, Dir: true}} }
+	var deep []page
+	for at := ""; len(at) < 5000; at = join(at, strings.Repeat("d", 200)) {
+		deep = append(deep, page{Dir: at, Entries: dir(strings.Repeat("d", 200))})
+	}
+	var many []string
+	for i := range MaxPage + 1 {
+		many = append(many, fmt.Sprintf("%04d", i))
+	}
+	cases := map[string][]page{
+		"no pages":             {},
+		"not the directory":    {{Dir: "x"}},
+		"outside":              {{}, {Dir: "../../etc", Entries: files("passwd")}},
+		"never announced":      {{Entries: dir("a")}, {Dir: "b"}},
+		"a file's":             {{Entries: files("a")}, {Dir: "a"}},
+		"missing below":        {{Entries: dir("a")}},
+		"twice":                {{Entries: dir("a")}, {Dir: "a"}, {Dir: ""}},
+		"out of order":         {{Entries: files("b", "a")}},
+		"same name twice":      {{Entries: files("a", "a")}},
+		"out of order on next": {{Entries: files("b")}, {Entries: files("a")}},
+		"negative size":        {{Entries: []Entry{{Name: "a", Size: -1}}}},
+		"negative count":       {{Skipped: -1}},
+		"long page":            {{Entries: files(many...)}},
+		"bottomless":           deep,
+	}
+	for _, name := range badNames {
+		if !utf8.ValidString(name) {
+			continue // can't be said in JSON
+		}
+		cases[fmt.Sprintf("name %q", name)] = []page{{Entries: files(name)}}
+		cases[fmt.Sprintf("folder %q", name)] = []page{{Entries: dir(name)}, {Dir: name, Entries: files("x")}}
+	}
+	for name, ps := range cases {
+		t.Run(name, func(t *testing.T) {
+			around := t.TempDir()
+			dest := filepath.Join(around, "a", "b")
+			c := lister(ps...).client(t)
+			_, err := c.Get(t.Context(), "", dest, Options{Force: true})
+			if k := session.KindOf(err); k != session.Integrity && k != session.Invalid {
+				t.Errorf("Get = %v", err)
+			}
+			for _, path := range paths(t, around) {
+				if path != "/a" && path != "/a/b" && !strings.HasPrefix(path, "/a/b/") {
+					t.Errorf("made %s", path)
+				}
+			}
+		})
+	}
+}
+
+func TestEndlessListing(t *testing.T) {
+
+	c := peer(func(req request, w *bufio.Writer) error {
+		if err := writeMessage(w, reply{ID: req.ID, Body: true}); err != nil {
+			return err
+		}
+		raw, _ := json.Marshal(page{}) // a page costs as much as an entry
+		for {
+			if err := writeUnit(w, raw); err != nil {
+				return err
+			}
+		}
+	}).client(t)
+	if _, _, err := c.List(t.Context(), ""); session.KindOf(err) != session.TooLarge {
+		t.Errorf("List = %v", err)
+	}
+}
+
+func TestLyingFiles(t *testing.T) {
+	abc := Hash(blake3.Sum256([]byte("abc")))
+	send := func(w *bufio.Writer, rep reply, tr trailer, blocks ...string) error {
+		err := writeMessage(w, rep)
+		for _, p := range blocks {
+			err = errors.Join(err, writeUnit(w, []byte(p)))
+		}
+		return errors.Join(err, writeTrailer(w, tr))
+	}
+	file := &Entry{Name: "x", Size: 3}
+	for name, answer := range map[string]func(id uint64, w *bufio.Writer) error{
+		"wrong content": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "abd")
+		},
+		"too much": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "abc", "d")
+		},
+		"too little": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "ab")
+		},
+		"no hash": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{}, "abc")
+		},
+		"no entry": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true}, trailer{Hash: &abc}, "abc")
+		},
+		"a folder": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: &Entry{Dir: true}}, trailer{Hash: &abc}, "abc")
+		},
+		"negative size": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: &Entry{Size: -3}}, trailer{Hash: &abc})
+		},
+		"other part": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: file, Offset: 1}, trailer{Hash: &abc}, "bc")
+		},
+		"no body":      func(id uint64, w *bufio.Writer) error { return writeMessage(w, reply{ID: id, Entry: file}) },
+		"same unasked": func(id uint64, w *bufio.Writer) error { return writeMessage(w, reply{ID: id, Entry: file, Same: true}) },
+		"other id": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id + 1, Body: true, Entry: file}, trailer{Hash: &abc}, "abc")
+		},
+		"huge block": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, strings.Repeat("x", MaxBlock+1))
+		},
+		"huge message": func(_ uint64, w *bufio.Writer) error { return writeUnit(w, make([]byte, MaxMessage+1)) },
+		"not JSON":     func(_ uint64, w *bufio.Writer) error { return writeUnit(w, []byte("{")) },
+		"negative hash": func(id uint64, w *bufio.Writer) error {
+			return writeUnit(w, fmt.Appendf(nil, `{"id":%d,"hash":"zz"}`, id))
+		},
+		"ends": func(uint64, *bufio.Writer) error { return io.EOF },
+		"ends in midway": func(id uint64, w *bufio.Writer) error {
+			return errors.Join(writeMessage(w, reply{ID: id, Body: true, Entry: file}), writeUnit(w, []byte("a")), w.Flush(), io.EOF)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dest := t.TempDir()
+			c := peer(func(req request, w *bufio.Writer) error {
+				if req.Op == opStat {
+					return writeMessage(w, reply{ID: req.ID, Entry: file})
+				}
+				return answer(req.ID, w)
+			}).client(t)
+			want := []session.Kind{session.Integrity, session.Invalid, session.Unavailable}
+			var out bytes.Buffer
+			_, err := c.Get(t.Context(), "x", filepath.Join(dest, "x"), Options{})
+			_, err2 := c.Read(t.Context(), "x", &out, Options{})
+			for _, err := range []error{err, err2} {
+				if k := session.KindOf(err); err == nil || k != want[0] && k != want[1] && k != want[2] {
+					t.Errorf("got %v", err)
+				}
+			}
+			if got := paths(t, dest); len(got) != 0 {
+				t.Errorf("left %v", got)
+			}
+			if out.Len() > 3 {
+				t.Errorf("Read wrote %d bytes of a file of 3", out.Len())
+			}
+		})
+	}
+}
+
+// raw is a client that a test writes by hand.
+type raw struct {
+	t    testing.TB
+	st   session.Stream
+	r    *bufio.Reader
+	w    *bufio.Writer
+	last uint64
+}
+
+// attack opens a stream to a server of dir.
+func attack(t testing.TB, dir, action string, exec bool) *raw {
+	t.Helper()
+	service := New()
+	if err := service.Add(Share{Name: "docs", Dir: dir, Executables: exec}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() })
+	s, _ := sessiontest.Pair(t, nil, sessiontest.Serve(service))
+	st, err := s.Open(t.Context(), session.Header{Service: Name, Resource: "docs", Action: action})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &raw{t: t, st: st, r: bufio.NewReader(st), w: bufio.NewWriter(st)}
+}
+
+// ask sends a request, with a body if tr is not nil, and reads the reply
+// without its body.
+func (c *raw) ask(req request, tr *trailer, blocks ...string) reply {
+	c.t.Helper()
+	c.last++
+	req.ID, req.Body = c.last, tr != nil
+	err := writeMessage(c.w, req)
+	if tr != nil {
+		for _, p := range blocks {
+			err = errors.Join(err, writeUnit(c.w, []byte(p)))
+		}
+		err = errors.Join(err, writeTrailer(c.w, *tr))
+	}
+	if err := errors.Join(err, c.w.Flush()); err != nil {
+		c.t.Fatal(err)
+	}
+	var rep reply
+	if err := readMessage(c.r, &rep); err != nil {
+		c.t.Fatal(err)
+	}
+	if rep.ID != req.ID {
+		c.t.Fatalf("reply %d to request %d", rep.ID, req.ID)
+	}
+	if rep.Body {
+		if _, err := (&body{r: c.r}).finish(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	return rep
+}
+
+func kind(rep reply) session.Kind { return session.KindOf(rep.Error.err("")) }
+
+func putABC(path string) request {
+	h := Hash(blake3.Sum256([]byte("abc")))
+	return request{Op: opPut, Path: path, Size: 3, Hash: &h}
+}
+
+func TestHostilePaths(t *testing.T) {
+	around := t.TempDir()
+	dir := filepath.Join(around, "share")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(around, "a"), []byte("secret"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := attack(t, dir, Write, false)
+	h := Hash(blake3.Sum256([]byte("abc")))
+	for _, name := range badNames {
+		if name == "" || !utf8.ValidString(name) {
+			continue // the share itself; can't be said in JSON
+		}
+		for _, req := range []request{
+			{Op: opStat}, {Op: opList}, {Op: opList, Recursive: true}, {Op: opRead}, {Op: opHash}, {Op: opMkdir},
+			{Op: opCheck, Size: 3, Hash: &h}, {Op: opPut, Size: 3, Hash: &h, Force: true},
+		} {
+			req.Path = name
+			var tr *trailer
+			if req.Op == opPut {
+				tr = &trailer{}
+			}
+			if rep := c.ask(req, tr, "abc"); kind(rep) != session.Invalid {
+				t.Errorf("%s %q: %+v", req.Op, name, rep)
+			}
+		}
+	}
+	for _, path := range paths(t, around) {
+		if path != "/a" && path != "/share" {
+			t.Errorf("made %s", path)
+		}
+	}
+}
+
+func TestHostilePuts(t *testing.T) {
+	dir := t.TempDir()
+	c := attack(t, dir, Write, false)
+	abc := putABC("x")
+	with := func(f func(*request)) request { r := abc; f(&r); return r }
+	for name, a := range map[string]struct {
+		req    request
+		tr     trailer
+		blocks []string
+		kind   session.Kind
+	}{
+		"other content":     {abc, trailer{}, []string{"abd"}, session.Integrity},
+		"too much":          {abc, trailer{}, []string{"ab", "cd"}, session.Integrity},
+		"far too much":      {abc, trailer{}, []string{strings.Repeat("x", MaxBlock), strings.Repeat("x", MaxBlock)}, session.Integrity},
+		"too little":        {abc, trailer{}, []string{"ab"}, session.Integrity},
+		"abandoned":         {abc, trailer{Error: &wireError{"changed", "gone"}}, []string{"abc"}, session.Changed},
+		"no hash":           {with(func(r *request) { r.Hash = nil }), trailer{}, []string{"abc"}, session.Invalid},
+		"negative size":     {with(func(r *request) { r.Size = -2 }), trailer{}, []string{"abc"}, session.Invalid},
+		"negative offset":   {with(func(r *request) { r.Offset = -1 }), trailer{}, []string{"abc"}, session.Invalid},
+		"offset too far":    {with(func(r *request) { r.Offset = 4 }), trailer{}, nil, session.Invalid},
+		"offset not kept":   {with(func(r *request) { r.Offset = 2 }), trailer{}, []string{"c"}, session.Changed},
+		"unknown, no hash":  {request{Op: opPut, Path: "x", Size: -1}, trailer{}, []string{"abc"}, session.Integrity},
+		"unknown, bad hash": {request{Op: opPut, Path: "x", Size: -1}, trailer{Hash: &Hash{}}, []string{"abc"}, session.Integrity},
+		"the share itself":  {putABC(""), trailer{}, []string{"abc"}, session.Invalid},
+		"unknown operation": {request{Op: "format", Path: "x"}, trailer{}, []string{"abc"}, session.Unsupported},
+		"body not expected": {request{Op: opStat, Path: "y"}, trailer{}, []string{"abc"}, session.NotFound},
+	} {
+		if rep := c.ask(a.req, &a.tr, a.blocks...); kind(rep) != a.kind || rep.Error == nil {
+			t.Errorf("%s: %+v, %+v", name, rep, rep.Error)
+		}
+		if got := paths(t, dir); len(got) > 1 || len(got) == 1 && got[0] != "/"+partialDir {
+			t.Errorf("%s left %v", name, got)
+		}
+	}
+	if rep := c.ask(request{Op: opPut, Path: "x"}, nil); kind(rep) != session.Invalid {
+		t.Errorf("put without a body: %+v", rep)
+	}
+	// After all that the conversation still works.
+	if rep := c.ask(abc, &trailer{}, "abc"); rep.Error != nil || rep.Entry == nil || rep.Entry.Size != 3 {
+		t.Errorf("honest put: %+v", rep)
+	}
+}
+
+func TestReadingStreamsRefuseChanges(t *testing.T) {
+	dir := t.TempDir()
+	c := attack(t, dir, Read, false)
+	abc := putABC("x")
+	for _, rep := range []reply{
+		c.ask(abc, &trailer{}, "abc"), c.ask(request{Op: opMkdir, Path: "d"}, nil), c.ask(request{Op: opCheck, Path: "x", Size: 3, Hash: abc.Hash}, nil),
+	} {
+		if kind(rep) != session.Denied {
+			t.Errorf("reply %+v", rep)
+		}
+	}
+	if got := paths(t, dir); len(got) != 0 {
+		t.Errorf("made %v", got)
+	}
+}
+
+func TestActions(t *testing.T) {
+	for _, action := range []string{"", "READ", "admin"} {
+		c := attack(t, t.TempDir(), action, false)
+		if _, err := c.r.ReadByte(); session.KindOf(err) != session.Invalid {
+			t.Errorf("action %q: %v", action, err)
+		}
+	}
+}
+
+func TestBrokenRequestsEndTheStream(t *testing.T) {
+	for name, in := range map[string]string{
+		"huge": "\xff\xff\xff\xff", "not JSON": unit("["), "huge block": unit(`{"id":1,"op":"put","path":"x","size":-1,"body":true}`) + "\x7f\xff\xff\xff",
+	} {
+		c := attack(t, t.TempDir(), Write, false)
+		if _, err := io.WriteString(c.st, in); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, c.r); session.KindOf(err) != session.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
