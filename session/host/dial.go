@@ -60,20 +60,36 @@ func (h *Host) Dial(ctx context.Context, peer session.PeerID) (session.Session, 
 // for as long as the link lives.
 func (h *Host) dial(d *dial, entry identity.Entry) {
 	id := newConvID()
-	c := newConversation(h.letterTo(entry.Contact, "", entry.Contact.Mailbox, id, true))
+	ctx, cancel := h.whileOpen(setupTimeout)
+	defer cancel()
+	ctx, absent := context.WithCancelCause(ctx)
+	send := h.letterTo(entry.Contact, "", entry.Contact.Mailbox, id, true)
+	c := newConversation(func(ctx context.Context, envelope []byte) error {
+		err := send(ctx, envelope)
+		if session.KindOf(err) == session.NotFound {
+			// Every server we share says that nobody is there. During a session
+			// that is a peer between two connections; before one, it is final.
+			absent(&session.Error{
+				Op: "dial", Kind: session.Unavailable, Text: entry.Alias + " isn't there now",
+				Hint: "Is tandem running there, and registered with the same server?",
+			})
+		}
+		return err
+	})
 	h.mu.Lock()
 	h.conversations[id] = c
 	h.mu.Unlock()
 	defer h.forget(id, c)
 
-	ctx, cancel := h.whileOpen(setupTimeout)
 	l, err := link.Dial(ctx, h.linkConfig(nil), entry.ID, c)
-	cancel()
 	h.mu.Lock()
 	delete(h.dials, entry.ID)
 	h.mu.Unlock()
 	if err != nil {
 		d.err = err
+		if cause := context.Cause(ctx); session.KindOf(cause) == session.Unavailable {
+			d.err = cause
+		}
 		close(d.done)
 		return
 	}

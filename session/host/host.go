@@ -25,8 +25,8 @@ const (
 // Config is what a Host works with.
 type Config struct {
 	Device *identity.Device
-	// Contact is where peers can reach this device later.
-	Contact identity.Contact
+	// Contact is where peers can reach this device later, as of now.
+	Contact func() identity.Contact
 	Book    *identity.Book
 	Post    Post
 	// Ledger counts the attempts at invites; nil if this host never invites.
@@ -261,6 +261,16 @@ func (h *Host) forget(id convID, c *conversation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conversations, id)
+}
+
+// Session is the newest live session with peer, or nil.
+func (h *Host) Session(peer session.PeerID) session.Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if live := h.sessions[peer]; len(live) > 0 {
+		return live[len(live)-1]
+	}
+	return nil
 }
 
 // Live lists the newest live session of each peer.

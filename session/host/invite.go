@@ -233,7 +233,7 @@ func (h *Host) admit(i *Invite, id pairing.Attempt, g *guest, intro introduction
 		round = 2
 	}
 	answer, err := json.Marshal(introduction{
-		Name: h.cfg.Device.Name(), Contact: h.cfg.Contact, Rights: rights, Round: round,
+		Name: h.cfg.Device.Name(), Contact: h.cfg.Contact(), Rights: rights, Round: round,
 	})
 	if err != nil {
 		h.decline(id, g, err)

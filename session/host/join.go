@@ -179,7 +179,7 @@ func (a *joining) receive(ctx context.Context, letter pairingLetter, met func(se
 
 // offer introduces us, and begins the link without waiting for approval.
 func (a *joining) offer(ctx context.Context) error {
-	intro, err := json.Marshal(introduction{Name: a.host.cfg.Device.Name(), Contact: a.host.cfg.Contact})
+	intro, err := json.Marshal(introduction{Name: a.host.cfg.Device.Name(), Contact: a.host.cfg.Contact()})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -154,9 +155,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 	}
 	dispatcher := host.NewDispatcher(n.grants, n.observe, cfg.Log, n.services.list()...)
 	n.host = host.New(host.Config{
-		Device:  device,
-		Contact: device.Contact(signaling.MailboxOf(device.MailboxKey().Public().(ed25519.PublicKey)), n.post.servers()),
-		Book:    book, Post: n.post, Ledger: ledger,
+		Device: device, Contact: n.contact, Book: book, Post: n.post, Ledger: ledger,
 		Link: link.Config{
 			Relays: n.post.relays, RelayOnly: cfg.RelayOnly, Logger: cfg.Log,
 		},
@@ -172,6 +171,19 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		}
 	})
 	return n, nil
+}
+
+// contact is where peers can reach this device later: at its own mailbox, even
+// while a second node uses another.
+func (n *Node) contact() identity.Contact {
+	servers := n.post.servers()
+	if n.embedded != nil {
+		if local, err := n.embedded.addresses(); err == nil {
+			servers = local
+		}
+	}
+	mailbox := signaling.MailboxOf(n.device.MailboxKey().Public().(ed25519.PublicKey))
+	return n.device.Contact(mailbox, servers)
 }
 
 // emit reports an event.
@@ -199,12 +211,30 @@ func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(n.post.servers()) == 0 {
-		if err := n.post.use(true, entry.Contact.Servers...); err != nil {
-			return nil, err
-		}
+	if s := n.host.Session(entry.ID); s != nil {
+		return s, nil
+	}
+	if err := n.reach(ctx, entry.Contact.Servers); err != nil {
+		return nil, err
 	}
 	return n.host.Dial(ctx, entry.ID)
+}
+
+// reach makes sure that a server is connected, and if possible one of those
+// that a peer registers with.
+func (n *Node) reach(ctx context.Context, servers []string) error {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	ours := n.post.servers()
+	shared := slices.ContainsFunc(servers, func(s string) bool { return slices.Contains(ours, s) })
+	if !shared && len(servers) > 0 {
+		// Ours may still do if theirs can't be reached.
+		if err := n.useOneOf(ctx, servers); err != nil && len(ours) == 0 {
+			return err
+		}
+	}
+	_, err := n.post.online(ctx)
+	return err
 }
 
 // Peers lists the known peers, connected ones with their path.
