@@ -422,10 +422,11 @@ func TestOtherResources(t *testing.T) {
 		info.Version != 1 || len(info.STUN) != 1 || len(info.Relays) != 1 {
 		t.Errorf("info: %s", body)
 	}
-	if _, body := get("/metrics"); !strings.Contains(body, "tandem_signaling_clients 1\n") ||
-		!strings.Contains(body, `tandem_signaling_connects_total{result="claimed"} 1`) {
-		t.Errorf("metrics: %s", body)
-	}
+	signalingtest.Eventually(t, "the metrics count the client", func() bool {
+		_, body := get("/metrics")
+		return strings.Contains(body, "tandem_signaling_clients 1\n") &&
+			strings.Contains(body, `tandem_signaling_connects_total{result="claimed"} 1`)
+	})
 	resp, body := get("/j")
 	csp := resp.Header.Get("Content-Security-Policy")
 	if !strings.Contains(body, "tandem join") || strings.Contains(body, "<script") || !strings.HasPrefix(csp, "default-src 'none'") ||
