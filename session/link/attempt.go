@@ -10,6 +10,8 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/stun/v4"
+
+	"tandem/session"
 )
 
 // The timing of ICE. The waits are those before a pair of that candidate type
@@ -200,6 +202,24 @@ func (a *attempt) stunFailed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.hasSTUN && a.gathered && !a.reflexed
+}
+
+// valid reports whether some pair has passed its check, and of what kind.
+func (a *attempt) valid() (session.PathKind, bool) {
+	conn := a.conn.Load()
+	if conn == nil {
+		return "", false
+	}
+	for _, p := range conn.GetCandidatePairsInfo() {
+		if p.State != ice.CandidatePairStateSucceeded {
+			continue
+		}
+		if p.LocalCandidateType == ice.CandidateTypeRelay || p.RemoteCandidateType == ice.CandidateTypeRelay {
+			return session.Relayed, true
+		}
+		return session.Direct, true
+	}
+	return "", false
 }
 
 // takeLocal returns the local candidates not taken yet.

@@ -12,20 +12,12 @@ import (
 	"tandem/session/link/stream"
 )
 
-// How much may be outstanding beyond SCTP's congestion window before a writer
-// waits: enough to keep the path busy, little enough to keep a keystroke's
-// delay behind bulk data to some milliseconds.
 const (
-	channelSlack = 128 << 10
-	totalSlack   = 2 << 20
 	// smallMessage is the longest message that never waits, if nothing else of
 	// its stream does.
 	smallMessage = 1 << 10
-	// lowWater is how far below its limit a channel wakes its writer.
-	lowWater = 64 << 10
-	// recheck is how often a waiting writer looks at the total, which nobody
-	// tells it about.
-	recheck = 5 * time.Millisecond
+	// recheck is how often a waiting writer looks whether others have left room.
+	recheck = 2 * time.Millisecond
 )
 
 // channel is a detached data channel as a stream.Channel.
@@ -105,6 +97,7 @@ func (ch *channel) WriteMessage(b []byte) error {
 		}
 	}
 	ch.sent.Add(uint64(len(b)))
+	ch.conn.governor.wrote(len(b))
 	return nil
 }
 
@@ -114,13 +107,11 @@ func (ch *channel) mayWrite(n int) bool {
 	if own == 0 && n <= smallMessage {
 		return true
 	}
-	window := int(ch.conn.sctp.CWND())
-	limit := window + channelSlack
-	if own >= limit {
-		ch.dc.SetBufferedAmountLowThreshold(uint64(limit - lowWater))
-		return false
+	if ch.conn.governor.mayWrite(own, ch.conn.sctp.BufferedAmount(), time.Now()) {
+		return true
 	}
-	return ch.conn.sctp.BufferedAmount() < window+totalSlack
+	ch.dc.SetBufferedAmountLowThreshold(uint64(own / 2))
+	return false
 }
 
 func (ch *channel) Close() error {

@@ -24,6 +24,8 @@ const (
 	// setupTimeout bounds the way from S1 to DTLS if the caller's context
 	// doesn't: an S1 is good for no longer.
 	setupTimeout = offerLifetime
+	// pathPoll is how often to look for the first pair that works.
+	pathPoll = 3 * time.Millisecond
 	// goodbye bounds how long a closing side waits for what it has sent.
 	goodbye = 500 * time.Millisecond
 
@@ -40,6 +42,7 @@ type conn struct {
 	log      *slog.Logger
 	cert     *certificate
 	carrier  *carrier
+	governor governor
 	out      *outbox
 	roam     *roamer
 	onStream func(*conn, *sctp.Stream) // takes each stream of the peer
@@ -193,14 +196,8 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 		return c.roam.noAnswer(ctx)
 	}
 
-	// Before there is a path, the first flight would only be lost, and cost a
-	// retransmission.
-	select {
-	case <-c.roam.connected:
-	case <-c.done:
-		return c.err
-	case <-ctx.Done():
-		return c.roam.noPath(ctx)
+	if err := c.awaitPath(ctx); err != nil {
+		return err
 	}
 
 	// DTLS reads from a carrier that Close unblocks; a failure elsewhere must
@@ -233,6 +230,32 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 	}
 	c.work.Go(c.acceptStreams)
 	return nil
+}
+
+// awaitPath waits until packets get through. Before that, the first flight
+// would only be lost, and cost a retransmission. It need not be the pair that
+// is nominated in the end: waiting for that would cost a round trip, or the
+// time a relayed pair must wait.
+func (c *conn) awaitPath(ctx context.Context) error {
+	ticker := time.NewTicker(pathPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.roam.connected:
+			return nil
+		case <-c.done:
+			return c.err
+		case <-ctx.Done():
+			return c.roam.noPath(ctx)
+		case <-ticker.C:
+			if a := c.carrier.current.Load(); a != nil {
+				if kind, ok := a.valid(); ok {
+					c.roam.report.provisional(kind)
+					return nil
+				}
+			}
+		}
+	}
 }
 
 // confirmInTime runs S3 and, if it succeeds, starts to serve channel 0.

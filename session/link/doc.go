@@ -115,8 +115,8 @@
 // with an empty label and used without waiting for the ACK. The offerer uses odd
 // SCTP stream IDs, the answerer even ones from 2. What travels on it is package
 // stream's. A peer may have 2000 open (further ones are rejected as busy) and
-// open 2000 a second. A writer waits while its channel has 128 KiB, or all
-// channels have 2 MiB, more outstanding than SCTP's congestion window.
+// open 2000 a second. A writer waits while all streams together have more
+// outstanding than the path delivers in a round trip, and a little.
 //
 // # Paths
 //
@@ -128,7 +128,7 @@
 // before nomination but relayed pairs, 300 ms. Checks run every 50 ms, keepalives
 // every 500 ms.
 //
-// A new path is made when our addresses change (compared twice a second), when
+// A new path is made when our addresses change (compared four times a second), when
 // the clocks jump apart by 10 s (the machine slept), when nothing was heard for
 // 2 s, on Rebind, before relay credentials expire, and, if the path is relayed,
 // to look for a direct one: 1, 5 and 20 s after it began and about every 45 s

@@ -32,6 +32,15 @@ func (r *report) begin(now time.Time) {
 	}
 }
 
+// provisional notes how packets travel before a path is settled on.
+func (r *report) provisional(kind session.PathKind) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.path.Kind == "" {
+		r.path.Kind = kind
+	}
+}
+
 func (r *report) setRTT(rtt time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +111,7 @@ func (r *report) set(kind session.PathKind, local, remote session.Endpoint, now 
 	if r.path.Kind == kind && r.path.Local == local && r.path.Remote == remote {
 		return false
 	}
-	if r.path.Kind == session.Direct || r.path.Kind == session.Relayed {
+	if r.path.Local.Addr.IsValid() {
 		r.path.Changes++
 	}
 	r.path.Kind, r.path.Local, r.path.Remote, r.path.Since, r.path.LastGap = kind, local, remote, now, gap

@@ -14,9 +14,8 @@ import (
 
 // The timing of roaming.
 const (
-	tick            = 250 * time.Millisecond
-	networkInterval = 500 * time.Millisecond // how often our addresses are compared
-	clockJump       = 10 * time.Second       // wall clock against monotonic clock: we slept
+	tick      = 250 * time.Millisecond // also how often our addresses are compared
+	clockJump = 10 * time.Second       // wall clock against monotonic clock: we slept
 
 	resendFirst   = 500 * time.Millisecond
 	resendSlowest = 4 * time.Second
@@ -66,12 +65,11 @@ type roamer struct {
 	upgrades    int
 	upgradeAt   time.Time
 
-	addresses   [sha256.Size]byte
-	addressesAt time.Time
-	wall        time.Time
-	ping        pinger
-	factsSent   bool
-	retired     sync.WaitGroup
+	addresses [sha256.Size]byte
+	wall      time.Time
+	ping      pinger
+	factsSent bool
+	retired   sync.WaitGroup
 
 	report report // has its own lock
 }
@@ -88,8 +86,7 @@ func newRoamer(c *conn, first *attempt) *roamer {
 		current: first, isConfirmed: make(chan struct{}), resendDelay: resendFirst, wall: time.Now(),
 	}
 	r.addresses, _ = c.config.network.snapshot()
-	r.addressesAt = time.Now()
-	r.resendAt = r.addressesAt.Add(r.resendDelay)
+	r.resendAt = time.Now().Add(r.resendDelay)
 	return r
 }
 
@@ -200,6 +197,7 @@ func (r *roamer) receive(ctx context.Context, got received) {
 	case typePong:
 		if r.ping.pong(e.Number, time.Now()) {
 			r.report.setRTT(r.ping.rtt)
+			r.conn.governor.roundTrip(r.ping.rtt, time.Now())
 		}
 	case typeFacts:
 		if got.trunk {
@@ -230,12 +228,9 @@ func (r *roamer) receiveAnswer(e *envelope) {
 
 // watch looks at what nobody tells us: our addresses, the clock, silence.
 func (r *roamer) watch(now time.Time) {
-	if now.Sub(r.addressesAt) >= networkInterval {
-		r.addressesAt = now
-		if addresses, _ := r.conn.config.network.snapshot(); addresses != r.addresses {
-			r.addresses = addresses
-			r.wanted = "our addresses have changed"
-		}
+	if addresses, _ := r.conn.config.network.snapshot(); addresses != r.addresses {
+		r.addresses = addresses
+		r.wanted = "our addresses have changed"
 	}
 	// The monotonic clock stops while the machine sleeps, the wall clock doesn't.
 	if jump := now.Round(0).Sub(r.wall.Round(0)) - now.Sub(r.wall); jump > clockJump || jump < -clockJump {
@@ -319,6 +314,7 @@ func (r *roamer) promote(now time.Time) {
 	old := r.current
 	r.current, r.next = r.next, nil
 	r.conn.carrier.use(r.current)
+	r.conn.governor.forget()
 	r.retire(old, linger)
 	_, pair := r.current.status()
 	r.conn.log.Debug("path replaced", "generation", r.current.generation)

@@ -1,0 +1,72 @@
+package link
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// A greedy writer over a simulated path: the governor keeps the path full and
+// the queue in front of it short.
+func TestGovernor(t *testing.T) {
+	for _, path := range []struct {
+		rate float64 // bytes a second
+		rtt  time.Duration
+	}{
+		{1.25e6, 20 * time.Millisecond},
+		{12.5e6, 50 * time.Millisecond},
+		{2.5e6, 300 * time.Millisecond},
+		{125e6, time.Millisecond},
+		{125e3, 100 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprintf("%.0fKBps-%v", path.rate/1e3, path.rtt), func(t *testing.T) {
+			const step, warm, end = 200 * time.Microsecond, 10 * time.Second, 20 * time.Second
+			const message = 16 << 10
+			var g governor
+			var queue, delivered float64
+			var worst time.Duration
+			buffered := 0
+			start := time.Unix(0, 0)
+			type ack struct {
+				at    time.Duration
+				bytes float64
+			}
+			var acks []ack
+			for now := time.Duration(0); now < end; now += step {
+				sent := min(queue, path.rate*step.Seconds())
+				queue -= sent
+				if sent > 0 {
+					acks = append(acks, ack{now + path.rtt, sent})
+				}
+				for len(acks) > 0 && acks[0].at <= now {
+					buffered -= int(acks[0].bytes)
+					if now > warm {
+						delivered += acks[0].bytes
+					}
+					acks = acks[1:]
+				}
+				delay := time.Duration(queue / path.rate * float64(time.Second))
+				if now%time.Second == 0 {
+					g.roundTrip(path.rtt+delay, start.Add(now))
+				}
+				for g.mayWrite(buffered, buffered, start.Add(now)) {
+					g.wrote(message)
+					buffered += message
+					queue += message
+				}
+				if now > warm {
+					worst = max(worst, delay)
+				}
+			}
+			share := delivered / (path.rate * (end - warm).Seconds())
+			t.Logf("%.1f %% of the path, queue at most %v", 100*share, worst)
+			floor := time.Duration((governorSlack + 2*message) / path.rate * float64(time.Second))
+			if share < 0.88 {
+				t.Errorf("only %.1f %% of the path is used", 100*share)
+			}
+			if limit := path.rtt/2 + 30*time.Millisecond + floor; worst > limit {
+				t.Errorf("a queue of %v, more than %v", worst, limit)
+			}
+		})
+	}
+}
