@@ -31,8 +31,8 @@ type allocation struct {
 	public netip.AddrPort
 	conn   *socket
 	client atomic.Pointer[client] // nil until pion has made the allocation
-	// expires is when it ends unless refreshed, in Unix nanoseconds; 0 until
-	// pion has said so.
+	// expires is when it ends unless refreshed, as a duration since the server
+	// started; 0 until pion has said so.
 	expires atomic.Int64
 	once    sync.Once
 
@@ -90,7 +90,7 @@ func (a *allocation) bind(channel uint16, addr netip.AddrPort) {
 		// pion/turn looks channels up one by one, and can't be told to refuse
 		// one; who asks for this many isn't a client of ours.
 		a.server.log.Debug("an allocation with too many channels ends", "relayed", a.public)
-		a.expires.Store(time.Now().UnixNano()) // see ending
+		a.expires.Store(int64(a.server.uptime())) // see ending
 		_ = a.conn.Close()
 	}
 }
@@ -124,12 +124,13 @@ func (a *allocation) lookup(addr netip.AddrPort) (p peer, bound, permitted bool)
 // answer to a retransmitted Allocate request repeats the first lifetime but
 // doesn't extend it.
 func (a *allocation) refreshed(lifetime time.Duration, first bool) {
-	at := time.Now().Add(lifetime).UnixNano()
+	now := a.server.uptime()
+	at := int64(now + lifetime)
 	if first {
 		a.expires.CompareAndSwap(0, at)
-		return
+	} else if old := a.expires.Load(); old > int64(now) { // not while it is being ended
+		a.expires.CompareAndSwap(old, at)
 	}
-	a.expires.Store(at)
 }
 
 // ending reports whether the allocation is about to expire. pion/turn v5.1.1
@@ -138,7 +139,7 @@ func (a *allocation) refreshed(lifetime time.Duration, first bool) {
 // takes no new ones.
 func (a *allocation) ending() bool {
 	at := a.expires.Load()
-	return at != 0 && time.Until(time.Unix(0, at)) < time.Second
+	return at != 0 && time.Duration(at)-a.server.uptime() < time.Second
 }
 
 // toPeer carries d from the client, through out.

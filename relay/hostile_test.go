@@ -76,6 +76,24 @@ func TestRefusedExtensions(t *testing.T) {
 	}
 }
 
+// Messages with absurdly many attributes cost more than they are worth.
+func TestAttributesBounded(t *testing.T) {
+	s := newServer(t)
+	c := newRawClient(t, s, "u")
+	if got := c.allocate(1); got != 0 {
+		t.Fatalf("allocate: %d", got)
+	}
+	before := s.stats.malformed.Load()
+	many := make([]stun.Setter, maxAttributes)
+	for i := range many {
+		many[i] = attr{stun.AttrSoftware, nil}
+	}
+	c.write(c.build(stun.MethodRefresh, many...).Raw)
+	if got := c.request(stun.MethodRefresh); got != 0 || s.stats.malformed.Load() != before+1 {
+		t.Errorf("refresh: %d; %d messages refused", got, s.stats.malformed.Load()-before)
+	}
+}
+
 // A refresh needs credentials that still hold, and the same user.
 func TestRefresh(t *testing.T) {
 	s := newServer(t)

@@ -94,6 +94,23 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// A mapped address is the address it maps, for every rule.
+func TestPermitsUnmaps(t *testing.T) {
+	for _, c := range []struct {
+		allow, deny, addr string
+		want              bool
+	}{
+		{"10.0.0.0/8", "", "::ffff:10.0.0.1", true},
+		{"", "8.8.8.0/24", "::ffff:8.8.8.8", false},
+		{"", "", "::ffff:198.51.100.7", true}, // the relay's own: for allocations
+		{"", "", "::ffff:9.9.9.9", false},
+	} {
+		if got := testPolicy(c.allow, c.deny).permits(netip.MustParseAddr(c.addr)); got != c.want {
+			t.Errorf("allow %q, deny %q: permits(%s) = %v", c.allow, c.deny, c.addr, got)
+		}
+	}
+}
+
 // Every address of notGlobal is refused by a server that really runs, whichever
 // request asks for it.
 func TestBannedPeersRefused(t *testing.T) {

@@ -31,6 +31,7 @@ type Server struct {
 	turns    []*turn.Server
 	pumps    sync.WaitGroup // allocations' ReadFrom and Close
 	closing  sync.Once
+	started  time.Time
 	runs     sync.Pool // of *[]byte with room for maxRun bytes
 
 	mu          sync.RWMutex
@@ -62,7 +63,7 @@ func New(config Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger,
+		cfg: cfg, log: cfg.Logger, started: time.Now(),
 		verifier:    verifier{realm: cfg.Realm, secrets: cfg.Secrets},
 		answers:     newAnswerLimit(cfg.Limits.AnswersPerIP),
 		conns:       newConnLimit(cfg.Limits.Conns, cfg.Limits.ConnsPerIP),
@@ -275,6 +276,9 @@ func (s *Server) events(f front) turn.EventHandler {
 		},
 	}
 }
+
+// uptime is a clock that nobody sets.
+func (s *Server) uptime() time.Duration { return time.Since(s.started) }
 
 func (s *Server) allocationAt(addr netip.AddrPort) *allocation {
 	s.mu.RLock()

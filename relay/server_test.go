@@ -205,7 +205,7 @@ func converse(t testing.TB, relayed net.PacketConn, peer *net.UDPConn) {
 func TestTransports(t *testing.T) {
 	serverTLS, clientTLS := testTLS(t)
 	s := newServer(t, func(c *Config) {
-		c.UDP = []netip.AddrPort{loopback4, loopback6}
+		c.UDP = []netip.AddrPort{loopback4, loopback6, netip.MustParseAddrPort("[::]:0")}
 		c.TCP = []netip.AddrPort{loopback4, loopback6}
 		c.TLS = []netip.AddrPort{loopback4, loopback6}
 		c.TLSConfig = serverTLS
@@ -216,7 +216,10 @@ func TestTransports(t *testing.T) {
 		addrs     []netip.AddrPort
 	}{{"udp", udp}, {"tcp", tcp}, {"tls", secure}} {
 		for _, addr := range c.addrs {
-			t.Run(c.transport+" "+addr.Addr().String(), func(t *testing.T) {
+			if addr.Addr().IsUnspecified() { // an IPv4 client on an IPv6 socket
+				addr = netip.AddrPortFrom(loopback4.Addr(), addr.Port())
+			}
+			t.Run(c.transport+" "+addr.String(), func(t *testing.T) {
 				username, password, ttl := s.Credentials("user", time.Now())
 				if ttl != 10*time.Minute {
 					t.Errorf("ttl = %v", ttl)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,9 +13,13 @@ import (
 
 // Whatever the sizes and ways, each way gets its datagrams whole and in order.
 func TestBatchKeepsOrder(t *testing.T) {
-	for name, segments := range map[string]bool{"segments": true, "one by one": false} {
+	for name, segments := range map[string]bool{"segments": true, "segments from an IPv6 socket": true, "one by one": false} {
 		t.Run(name, func(t *testing.T) {
-			from := newSocket(newPeer(t, "127.0.0.1"), relayBuffer)
+			local := "127.0.0.1"
+			if strings.Contains(name, "IPv6") {
+				local = "::"
+			}
+			from := newSocket(newPeer(t, local), relayBuffer)
 			if segments && !from.segments.Load() {
 				t.Skip("this system doesn't cut writes into datagrams")
 			}
