@@ -119,7 +119,13 @@ func (a *joining) run(ctx context.Context, met func(session.PeerID)) {
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-overall.C:
-			if a.meeting == nil || a.answer != nil {
+			switch {
+			case a.answer != nil:
+				err = &session.Error{
+					Op: "join", Kind: session.Unavailable, Text: "the host let you in, but no path to it was found, direct or relayed",
+					Hint: "`tandem doctor` on both sides says what the networks allow.",
+				}
+			case a.meeting == nil:
 				err = &session.Error{
 					Op: "join", Kind: session.Timeout, Text: "no answer from the host",
 					Hint: "Is tandem still running there? Ask for a new code.",
