@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,8 +34,8 @@ type Config struct {
 	// TLSConfig is needed where TLS is listened for.
 	TLSConfig *tls.Config
 	// UDPSockets is how many sockets share each address of UDP (SO_REUSEPORT),
-	// so that several cores can read. The default is 1. Linux only; elsewhere
-	// it is 1.
+	// so that several cores can read. The default is one per core, at most four.
+	// Linux only; elsewhere it is 1.
 	UDPSockets int
 
 	// MinPort and MaxPort bound the ports of allocations, both included. The
@@ -105,7 +106,7 @@ func or[T comparable](value *T, fallback T) {
 
 // withDefaults fills in what was left out and checks the rest.
 func (c Config) withDefaults() (Config, error) {
-	or(&c.UDPSockets, 1)
+	or(&c.UDPSockets, min(runtime.GOMAXPROCS(0), 4))
 	or(&c.MinPort, 49152)
 	or(&c.MaxPort, 65535)
 	or(&c.Realm, "tandem")

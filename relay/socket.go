@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/ipv4"
 )
 
 // Socket buffers, in bytes. They hold what arrives while a core is busy.
@@ -33,28 +31,50 @@ func newSocket(conn *net.UDPConn, buffer int) *socket {
 	return s
 }
 
+// incoming is a datagram and where it came from.
+type incoming struct {
+	datagram
+	from netip.AddrPort
+}
+
+// filler reads at least one datagram, and as many as there are and fit. One
+// that is longer than maxMessage is cut somewhere beyond that.
+type filler interface {
+	fill(into []incoming) (n int, err error)
+}
+
+// oneByOne is the filler for systems that have nothing better.
+type oneByOne struct{ conn *net.UDPConn }
+
+func (f oneByOne) fill(into []incoming) (int, error) {
+	d := &into[0]
+	n, from, err := f.conn.ReadFromUDPAddrPort(d.buf[headroom:])
+	d.start, d.end = headroom, headroom+n
+	d.from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
 // reader reads from a socket for one goroutine.
 type reader struct {
-	socket *socket
-	packet *ipv4.PacketConn // ReadBatch of IPv6 sockets too: it ignores the family
-	limit  int              // datagrams at a time
-	buf    []datagram
-	msgs   []ipv4.Message
-	n, i   int // msgs[i:n] are to be handed out
+	filler
+	limit int // datagrams at a time
+	ready []incoming
+	n, i  int // ready[i:n] are to be handed out
 }
 
 func newReader(s *socket, limit int) *reader {
-	r := &reader{socket: s, packet: ipv4.NewPacketConn(s.UDPConn), limit: limit}
+	r := &reader{filler: newFiller(s.UDPConn), limit: limit}
 	r.grow(2)
 	return r
 }
 
 // grow makes room for n datagrams at a time: a quiet socket needs little.
 func (r *reader) grow(n int) {
-	for len(r.buf) < min(n, r.limit) {
-		d := newDatagram()
-		r.buf = append(r.buf, d)
-		r.msgs = append(r.msgs, ipv4.Message{Buffers: [][]byte{d.buf[headroom:]}})
+	for len(r.ready) < min(n, r.limit) {
+		r.ready = append(r.ready, incoming{datagram: newDatagram()})
 	}
 }
 
@@ -67,18 +87,18 @@ func (r *reader) waits() bool { return r.i == r.n }
 func (r *reader) next() (datagram, netip.AddrPort, error) {
 	for failures := 0; ; {
 		for r.i < r.n {
-			d, m := r.buf[r.i], &r.msgs[r.i]
+			d := r.ready[r.i]
 			r.i++
-			if from, ok := m.Addr.(*net.UDPAddr); ok && m.N <= maxMessage {
-				d.end = d.start + m.N
-				return d, addrPort(from), nil
+			if d.len() <= maxMessage && d.from.IsValid() {
+				return d.datagram, d.from, nil
 			}
 		}
-		if r.n == len(r.msgs) {
+		if r.n == len(r.ready) {
 			r.grow(2 * r.n)
 		}
-		n, err := r.packet.ReadBatch(r.msgs, 0)
-		r.i, r.n = 0, max(n, 0)
+		var err error
+		r.i = 0
+		r.n, err = r.fill(r.ready)
 		if errors.Is(err, net.ErrClosed) {
 			return datagram{}, netip.AddrPort{}, err
 		}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,8 +16,17 @@ import (
 const errInUse = syscall.EADDRINUSE
 
 // listenUDP opens n sockets that share an address; the kernel keeps each
-// client with one of them.
+// client with one of them. An address that another process has is taken, even
+// if it would share.
 func listenUDP(addr netip.AddrPort, n int) ([]*net.UDPConn, error) {
+	if n > 1 {
+		alone, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+		if err != nil {
+			return nil, err
+		}
+		addr = addrPort(alone.LocalAddr())
+		_ = alone.Close()
+	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if n == 1 {
 			return nil
@@ -39,9 +49,30 @@ func listenUDP(addr netip.AddrPort, n int) ([]*net.UDPConn, error) {
 		}
 		udp := conn.(*net.UDPConn)
 		conns = append(conns, udp)
-		addr = addrPort(udp.LocalAddr()) // the port the kernel chose, if it did
 	}
 	return conns, nil
+}
+
+// manyAtOnce reads with recvmmsg(2).
+type manyAtOnce struct {
+	conn *ipv4.PacketConn // of IPv6 sockets too: ReadBatch doesn't care
+	msgs []ipv4.Message
+}
+
+func newFiller(conn *net.UDPConn) filler { return &manyAtOnce{conn: ipv4.NewPacketConn(conn)} }
+
+func (f *manyAtOnce) fill(into []incoming) (int, error) {
+	for i := len(f.msgs); i < len(into); i++ {
+		f.msgs = append(f.msgs, ipv4.Message{Buffers: [][]byte{into[i].buf[headroom:]}})
+	}
+	n, err := f.conn.ReadBatch(f.msgs, 0)
+	if err != nil {
+		return 0, err
+	}
+	for i, m := range f.msgs[:n] {
+		into[i].start, into[i].end, into[i].from = headroom, headroom+m.N, addrPort(m.Addr)
+	}
+	return n, nil
 }
 
 // canSegment reports whether the kernel knows UDP_SEGMENT, udp(7).

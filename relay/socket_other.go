@@ -16,6 +16,8 @@ func listenUDP(addr netip.AddrPort, _ int) ([]*net.UDPConn, error) {
 	return []*net.UDPConn{conn}, nil
 }
 
+func newFiller(conn *net.UDPConn) filler { return oneByOne{conn} }
+
 // Only Linux cuts writes into datagrams.
 func canSegment(*net.UDPConn) bool { return false }
 func cannotSegment(error) bool     { return true }

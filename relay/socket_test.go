@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -90,6 +91,42 @@ func TestBatchFallsBack(t *testing.T) {
 		if n, err := peer.Read(make([]byte, 100)); err != nil || n != 4 {
 			t.Fatalf("datagram %d: %d bytes, %v", i, n, err)
 		}
+	}
+}
+
+// Systems without recvmmsg get the same.
+func TestReadOneByOne(t *testing.T) {
+	from, to := newPeer(t, "127.0.0.1"), newPeer(t, "::")
+	r := newReader(newSocket(to, relayBuffer), relayBatch)
+	r.filler = oneByOne{to}
+	dst := netip.AddrPortFrom(loopback4.Addr(), addrPort(to.LocalAddr()).Port())
+	for _, n := range []int{0, 1, maxMessage, maxMessage + 1, 3000, 5} {
+		if _, err := from.WriteToUDPAddrPort(make([]byte, n), dst); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{0, 1, maxMessage, 5} { // the long ones are skipped
+		d, src, err := r.next()
+		if err != nil || d.len() != want || src != addrPort(from.LocalAddr()) {
+			t.Errorf("next = %d bytes from %v, %v; want %d", d.len(), src, err, want)
+		}
+	}
+	_ = to.Close()
+	if _, _, err := r.next(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("next after Close = %v", err)
+	}
+}
+
+// Sharing is among the sockets of one server, not with another that was started
+// by mistake.
+func TestAddressTaken(t *testing.T) {
+	s := newServer(t, func(c *Config) { c.UDPSockets = 2 })
+	udp, _, _ := s.Addrs()
+	cfg := s.cfg
+	cfg.UDP = udp
+	if second, err := New(cfg); err == nil {
+		_ = second.Close()
+		t.Error("two servers share an address")
 	}
 }
 
