@@ -192,6 +192,9 @@ func TestLyingFiles(t *testing.T) {
 		"too little": func(id uint64, w *bufio.Writer) error {
 			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "ab")
 		},
+		"size and hash disagree": func(id uint64, w *bufio.Writer) error {
+			return send(w, reply{ID: id, Body: true, Entry: &Entry{Size: 4}}, trailer{Hash: &abc}, "abc")
+		},
 		"no hash": func(id uint64, w *bufio.Writer) error {
 			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{}, "abc")
 		},
@@ -245,7 +248,7 @@ func TestLyingFiles(t *testing.T) {
 			if got := paths(t, dest); len(got) != 0 {
 				t.Errorf("left %v", got)
 			}
-			if out.Len() > 3 {
+			if out.Len() > 4 {
 				t.Errorf("Read wrote %d bytes of a file of 3", out.Len())
 			}
 		})
@@ -362,21 +365,22 @@ func TestHostilePuts(t *testing.T) {
 		blocks []string
 		kind   session.Kind
 	}{
-		"other content":     {abc, trailer{}, []string{"abd"}, session.Integrity},
-		"too much":          {abc, trailer{}, []string{"ab", "cd"}, session.Integrity},
-		"far too much":      {abc, trailer{}, []string{strings.Repeat("x", MaxBlock), strings.Repeat("x", MaxBlock)}, session.Integrity},
-		"too little":        {abc, trailer{}, []string{"ab"}, session.Integrity},
-		"abandoned":         {abc, trailer{Error: &wireError{"changed", "gone"}}, []string{"abc"}, session.Changed},
-		"no hash":           {with(func(r *request) { r.Hash = nil }), trailer{}, []string{"abc"}, session.Invalid},
-		"negative size":     {with(func(r *request) { r.Size = -2 }), trailer{}, []string{"abc"}, session.Invalid},
-		"negative offset":   {with(func(r *request) { r.Offset = -1 }), trailer{}, []string{"abc"}, session.Invalid},
-		"offset too far":    {with(func(r *request) { r.Offset = 4 }), trailer{}, nil, session.Invalid},
-		"offset not kept":   {with(func(r *request) { r.Offset = 2 }), trailer{}, []string{"c"}, session.Changed},
-		"unknown, no hash":  {request{Op: opPut, Path: "x", Size: -1}, trailer{}, []string{"abc"}, session.Integrity},
-		"unknown, bad hash": {request{Op: opPut, Path: "x", Size: -1}, trailer{Hash: &Hash{}}, []string{"abc"}, session.Integrity},
-		"the share itself":  {putABC(""), trailer{}, []string{"abc"}, session.Invalid},
-		"unknown operation": {request{Op: "format", Path: "x"}, trailer{}, []string{"abc"}, session.Unsupported},
-		"body not expected": {request{Op: opStat, Path: "y"}, trailer{}, []string{"abc"}, session.NotFound},
+		"other content":          {abc, trailer{}, []string{"abd"}, session.Integrity},
+		"too much":               {abc, trailer{}, []string{"ab", "cd"}, session.Integrity},
+		"far too much":           {abc, trailer{}, []string{strings.Repeat("x", MaxBlock), strings.Repeat("x", MaxBlock)}, session.Integrity},
+		"too little":             {abc, trailer{}, []string{"ab"}, session.Integrity},
+		"size and hash disagree": {with(func(r *request) { r.Size = 4 }), trailer{}, []string{"abc"}, session.Integrity},
+		"abandoned":              {abc, trailer{Error: &wireError{"changed", "gone"}}, []string{"abc"}, session.Changed},
+		"no hash":                {with(func(r *request) { r.Hash = nil }), trailer{}, []string{"abc"}, session.Invalid},
+		"negative size":          {with(func(r *request) { r.Size = -2 }), trailer{}, []string{"abc"}, session.Invalid},
+		"negative offset":        {with(func(r *request) { r.Offset = -1 }), trailer{}, []string{"abc"}, session.Invalid},
+		"offset too far":         {with(func(r *request) { r.Offset = 4 }), trailer{}, nil, session.Invalid},
+		"offset not kept":        {with(func(r *request) { r.Offset = 2 }), trailer{}, []string{"c"}, session.Changed},
+		"unknown, no hash":       {request{Op: opPut, Path: "x", Size: -1}, trailer{}, []string{"abc"}, session.Integrity},
+		"unknown, bad hash":      {request{Op: opPut, Path: "x", Size: -1}, trailer{Hash: &Hash{}}, []string{"abc"}, session.Integrity},
+		"the share itself":       {putABC(""), trailer{}, []string{"abc"}, session.Invalid},
+		"unknown operation":      {request{Op: "format", Path: "x"}, trailer{}, []string{"abc"}, session.Unsupported},
+		"body not expected":      {request{Op: opStat, Path: "y"}, trailer{}, []string{"abc"}, session.NotFound},
 	} {
 		if rep := c.ask(a.req, &a.tr, a.blocks...); kind(rep) != a.kind || rep.Error == nil {
 			t.Errorf("%s: %+v, %+v", name, rep, rep.Error)
