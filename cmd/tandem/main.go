@@ -61,6 +61,9 @@ func run(ctx context.Context, args []string, io stdio) int {
 	return exitCode(ctx, err)
 }
 
+// exitUnreachable is also what the doctor says when nothing works.
+const exitUnreachable = 5
+
 // exitError ends the program with a remote program's exit code, in silence.
 type exitError int
 
@@ -95,7 +98,7 @@ func exitCode(ctx context.Context, err error) int {
 	case session.NotFound, session.Expired:
 		return 4
 	case session.Unavailable, session.Timeout:
-		return 5
+		return exitUnreachable
 	case session.Integrity:
 		return 6
 	case session.Invalid:
