@@ -41,8 +41,7 @@ func (h *Host) join(n *NAT) {
 	h.lab.must(err)
 	h.nat, h.port = n, port
 	h.take()
-	h.lab.must(h.ns.ip(append([]string{"link set dev lo up", "link set dev eth0 up"}, h.configure()...)...))
-	h.lab.must(n.ready(port))
+	h.configure("link set dev lo up", "link set dev eth0 up")
 }
 
 // take gets the host its next addresses.
@@ -58,8 +57,10 @@ func (h *Host) take() {
 	}
 }
 
-// configure is the ip script that gives eth0 the host's addresses and routes.
-func (h *Host) configure() (script []string) {
+// configure runs an ip script, then gives eth0 the host's addresses and routes and waits until it
+// passes packets.
+func (h *Host) configure(script ...string) {
+	h.lab.t.Helper()
 	if h.addr4.IsValid() {
 		script = append(script,
 			fmt.Sprintf("addr replace %s/%d dev eth0", h.addr4, h.nat.lan4.Bits()),
@@ -70,7 +71,9 @@ func (h *Host) configure() (script []string) {
 			fmt.Sprintf("addr replace %s/64 dev eth0 nodad", h.addr6),
 			fmt.Sprintf("route replace ::/0 via %s dev eth0", nth(h.nat.lan6, 1)))
 	}
-	return script
+	h.lab.must(h.ns.ip(script...))
+	h.lab.must(h.ns.await6(h.addr6))
+	h.lab.must(h.nat.ready(h.port))
 }
 
 // Addr is the host's IPv4 address, or its IPv6 address if it has no other.
@@ -104,7 +107,7 @@ func (h *Host) Readdress() {
 		script = append(script, fmt.Sprintf("addr del %s/64 dev eth0", h.addr6))
 	}
 	h.take()
-	h.lab.must(h.ns.ip(append(script, h.configure()...)...))
+	h.configure(script...)
 }
 
 // Move takes the host to another network of the same lab, as one carries a laptop from a home to a
@@ -124,8 +127,7 @@ func (h *Host) Unplug() {
 // Plug puts the cable back, with the addresses from before.
 func (h *Host) Plug() {
 	h.lab.t.Helper()
-	h.lab.must(h.ns.ip(append([]string{"link set dev eth0 up"}, h.configure()...)...))
-	h.lab.must(h.nat.ready(h.port))
+	h.configure("link set dev eth0 up")
 }
 
 // Counters are what eth0 has carried since the host came to its network.

@@ -89,14 +89,16 @@ func (n *NAT) NAT(k Kind, opts ...Option) *NAT {
 		script = append(script, fmt.Sprintf("addr add %s/%d dev wan", in.outer, n.lan4.Bits()),
 			fmt.Sprintf("route add 0.0.0.0/0 via %s dev wan", nth(n.lan4, 1)))
 	}
+	var address netip.Addr
 	if in.conf.v6 {
 		in.lan6 = in.delegate()
-		address := n.next6()
+		address = n.next6()
 		script = append(script, fmt.Sprintf("addr add %s/64 dev wan nodad", address),
 			fmt.Sprintf("route add ::/0 via %s dev wan", nth(n.lan6, 1)))
 		n.lab.must(n.ns.ip(fmt.Sprintf("route add %s via %s", in.lan6, address)))
 	}
 	n.lab.must(in.finish(script))
+	n.lab.must(in.ns.await6(address))
 	n.lab.must(n.ready(port))
 	return in
 }
@@ -180,6 +182,11 @@ func (n *NAT) finish(script []string) error {
 	}
 	if err := n.ns.ip(script...); err != nil {
 		return err
+	}
+	if n.lan6.IsValid() {
+		if err := n.ns.await6(nth(n.lan6, 1)); err != nil {
+			return err
+		}
 	}
 	return n.ns.nft(ruleset(n.kind, n.outer, n.conf.hairpin))
 }

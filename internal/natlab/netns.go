@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -119,6 +121,28 @@ func (ns *namespace) sysctl(settings map[string]string) error {
 		}
 		return nil
 	})
+}
+
+// await6 waits until the namespace takes packets to its own IPv6 address a, which the kernel arranges
+// behind the back of the command that added it.
+func (ns *namespace) await6(a netip.Addr) error {
+	if !a.IsValid() {
+		return nil
+	}
+	route := fmt.Appendf(nil, "%x 80 ", a.AsSlice()) // the address as a network of 0x80 bits
+	for range 1000 {
+		var ready bool
+		err := ns.run(func() error {
+			table, err := os.ReadFile("/proc/thread-self/net/ipv6_route")
+			ready = bytes.Contains(table, route)
+			return err
+		})
+		if err != nil || ready {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("%s: the address %v does not come up", ns.name, a)
 }
 
 // flushConntrack forgets every tracked connection, and with it every NAT mapping.

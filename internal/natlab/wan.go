@@ -89,6 +89,10 @@ func (s *site) read() {
 			return
 		}
 		f.n = n
+		if _, dst, ok := addresses(f.bytes()); ok && dst.IsMulticast() {
+			s.wan.pool.Put(f) // the router looking for neighbours, of which the WAN has none
+			continue
+		}
 		s.up.send(f)
 	}
 }
@@ -101,9 +105,7 @@ func (s *site) route(f *frame) {
 	to := w.owner(dst)
 	if !ok || to == nil || w.owner(src) != s {
 		w.mu.RUnlock()
-		if !dst.IsMulticast() { // which only looks for neighbours
-			w.stray.Add(1)
-		}
+		w.stray.Add(1)
 		w.pool.Put(f)
 		return
 	}
