@@ -155,7 +155,6 @@ func TestLyingListings(t *testing.T) {
 }
 
 func TestEndlessListing(t *testing.T) {
-
 	c := peer(func(req request, w *bufio.Writer) error {
 		if err := writeMessage(w, reply{ID: req.ID, Body: true}); err != nil {
 			return err
@@ -334,8 +333,14 @@ func TestHostilePaths(t *testing.T) {
 			continue // the share itself; can't be said in JSON
 		}
 		for _, req := range []request{
-			{Op: opStat}, {Op: opList}, {Op: opList, Recursive: true}, {Op: opRead}, {Op: opHash}, {Op: opMkdir},
-			{Op: opCheck, Size: 3, Hash: &h}, {Op: opPut, Size: 3, Hash: &h, Force: true},
+			{Op: opStat},
+			{Op: opList},
+			{Op: opList, Recursive: true},
+			{Op: opRead},
+			{Op: opHash},
+			{Op: opMkdir},
+			{Op: opCheck, Size: 3, Hash: &h},
+			{Op: opPut, Size: 3, Hash: &h, Force: true},
 		} {
 			req.Path = name
 			var tr *trailer
