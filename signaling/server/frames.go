@@ -44,6 +44,9 @@ func (f *frames) next() ([]byte, error) {
 	begun := false
 	for {
 		h, err := ws.ReadHeader(f.src)
+		if errors.Is(err, ws.ErrHeaderLengthMSB) || errors.Is(err, ws.ErrHeaderLengthUnexpected) {
+			err = &frameError{ws.StatusProtocolError, signaling.KindInvalid, "not a WebSocket frame: " + err.Error()}
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
 
 	"tandem/signaling"
@@ -144,9 +145,9 @@ func frame(first byte, masked bool, length int, payload string) []byte {
 		mask = 0x80
 	}
 	switch {
-	case length < 126:
+	case 0 <= length && length < 126:
 		out = append(out, mask|byte(length))
-	case length < 1<<16:
+	case 0 <= length && length < 1<<16:
 		out = append(out, mask|126, byte(length>>8), byte(length))
 	default:
 		out = append(out, mask|127, byte(length>>56), byte(length>>48), byte(length>>40), byte(length>>32), byte(length>>24), byte(length>>16), byte(length>>8), byte(length))
@@ -181,27 +182,44 @@ func dialRaw(t testing.TB, s *signalingtest.Server, early []byte) (net.Conn, *bu
 }
 
 func TestMalformedFrames(t *testing.T) {
-	s := signalingtest.Start(t, server.Config{Limits: server.Limits{ReadTimeout: 50 * time.Millisecond, ClaimTimeout: 50 * time.Millisecond}})
+	s := signalingtest.Start(t, server.Config{Limits: server.Limits{ReadTimeout: 100 * time.Millisecond, ClaimTimeout: 100 * time.Millisecond}})
 	bystander := speak(t, s)
 	const text, cont, ping, fin = 1, 0, 9, 0x80
-	for name, data := range map[string][]byte{
-		"unmasked":              frame(fin|text, false, 2, "{}"),
-		"reserved bits":         frame(fin|0x40|text, true, 2, "{}"),
-		"unknown opcode":        frame(fin|3, true, 0, ""),
-		"continuation of none":  frame(fin|cont, true, 2, "{}"),
-		"text within a message": append(frame(text, true, 1, "{"), frame(fin|text, true, 1, "}")...),
-		"fragmented ping":       frame(ping, true, 0, ""),
-		"long ping":             frame(fin|ping, true, 200, strings.Repeat("x", 200)),
-		"endless length":        frame(fin|text, true, 1<<62, ""),
-		"negative length":       frame(fin|text, true, -1, ""),
-		"stalled message":       frame(fin|text, true, 60000, "{"),
-		"stalled fragments":     frame(text, true, 1, "{"),
-		"nothing at all":        nil,
+	for name, c := range map[string]struct {
+		data []byte
+		code ws.StatusCode
+	}{
+		"unmasked":              {frame(fin|text, false, 2, "{}"), ws.StatusProtocolError},
+		"reserved bits":         {frame(fin|0x40|text, true, 2, "{}"), ws.StatusProtocolError},
+		"unknown opcode":        {frame(fin|3, true, 0, ""), ws.StatusProtocolError},
+		"continuation of none":  {frame(fin|cont, true, 2, "{}"), ws.StatusProtocolError},
+		"text within a message": {append(frame(text, true, 1, "{"), frame(fin|text, true, 1, "}")...), ws.StatusProtocolError},
+		"fragmented ping":       {frame(ping, true, 0, ""), ws.StatusProtocolError},
+		"long ping":             {frame(fin|ping, true, 200, strings.Repeat("x", 200)), ws.StatusProtocolError},
+		"negative length":       {frame(fin|text, true, -1, ""), ws.StatusProtocolError},
+		"endless length":        {frame(fin|text, true, 1<<62, ""), ws.StatusMessageTooBig},
+		"too long by a byte":    {frame(fin|text, true, signaling.MaxFrame+1, ""), ws.StatusMessageTooBig},
+		"endless fragments": {append(frame(text, true, 40000, strings.Repeat("x", 40000)),
+			frame(cont, true, 40000, "x")...), ws.StatusMessageTooBig},
+		"stalled message":   {frame(fin|text, true, 60000, "{"), ws.StatusPolicyViolation},
+		"stalled fragments": {frame(text, true, 1, "{"), ws.StatusPolicyViolation},
+		"nothing at all":    {nil, ws.StatusPolicyViolation},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, r := dialRaw(t, s, data) // also shows that what comes early is not lost
-			if _, err := io.Copy(io.Discard, r); err != nil {
-				t.Errorf("the server did not hang up: %v", err)
+			_, r := dialRaw(t, s, c.data) // also shows that what comes early is not lost
+			var last ws.Frame
+			for {
+				f, err := ws.ReadFrame(r)
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatalf("the server did not hang up: %v", err)
+				}
+				last = f
+			}
+			if code, _ := ws.ParseCloseFrameData(last.Payload); last.Header.OpCode != ws.OpClose || code != c.code {
+				t.Errorf("the end is %v %d, want %d", last.Header.OpCode, code, c.code)
 			}
 			works(t, bystander)
 		})
