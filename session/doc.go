@@ -6,9 +6,9 @@
 // # Requests
 //
 // A peer asks for something by opening a stream. The first message on every
-// stream, sent by the side that opens it, is one Header: a big-endian uint32
-// length (at most MaxHeader) and that many bytes of JSON. Unknown JSON fields
-// are ignored. The other side sees the request as an Offer and either accepts
+// stream, sent by the side that opens it, is one Header: JSON of at most
+// MaxHeader bytes, in the frame that package stream gives it. Unknown fields are
+// ignored. The other side sees the request as an Offer and either accepts
 // it, after which both may send raw bytes or the service's own frames, or
 // rejects it with a kind and a sentence meant for people. The opener does not
 // wait for acceptance: it may write at once, and learns of a rejection as an

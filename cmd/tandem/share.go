@@ -40,7 +40,9 @@ itself, which guests on the same network find by the code.`),
 				return usagef("nothing to share: give a folder, --terminal or both")
 			case share.Folder == "" && share.Write:
 				return usagef("--write needs a folder")
-			case !share.Terminal && share.ViewOnly:
+			case share.Executables && !share.Write:
+			return usagef("--executables needs --write")
+		case !share.Terminal && share.ViewOnly:
 				return usagef("--view-only needs --terminal")
 			case approve != "ask" && approve != "always":
 				return usagef("--approve takes ask or always, not %q", approve)
@@ -56,6 +58,7 @@ itself, which guests on the same network find by the code.`),
 	fs.BoolVar(&share.Terminal, "terminal", false, "share a terminal")
 	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
 	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
+	fs.BoolVar(&share.Executables, "executables", false, "guests may put executable files into the folder")
 	fs.StringVar(&approve, "approve", "ask", "ask before each guest gets in, or always let in who has the code: ask or always")
 	fs.DurationVar(&share.Expires, "expires", 10*time.Minute, "how long the invite can be used")
 	fs.IntVar(&share.Uses, "uses", 1, "how many guests may join with it")

@@ -33,7 +33,7 @@ func (s *services) Close() error { return errors.Join(s.terminal.Close(), s.fold
 
 // addFolder shares dir under its last element, made fit to type, or under a
 // numbered one if that is taken.
-func (s *services) addFolder(dir string, write bool) (string, error) {
+func (s *services) addFolder(dir string, write, executables bool) (string, error) {
 	base := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(" :/\\\t", r) {
 			return '-'
@@ -45,7 +45,7 @@ func (s *services) addFolder(dir string, write bool) (string, error) {
 	}
 	name := base
 	for n := 2; ; n++ {
-		err := s.folder.Add(folder.Share{Name: name, Dir: dir, ReadOnly: !write, Executables: write})
+		err := s.folder.Add(folder.Share{Name: name, Dir: dir, ReadOnly: !write, Executables: executables})
 		if session.KindOf(err) != session.Exists {
 			return name, err
 		}

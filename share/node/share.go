@@ -21,6 +21,8 @@ type Share struct {
 	// last element.
 	Folder string
 	Write  bool
+	// Executables lets guests who may write put files that can be executed.
+	Executables bool
 	// Terminal shares the terminal named "main"; guests who may only view
 	// can't type.
 	Terminal bool
@@ -119,7 +121,7 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		case !info.IsDir():
 			return nil, session.Errorf("share", session.Invalid, "%s is not a folder", s.Folder)
 		}
-		name, err := n.services.addFolder(dir, s.Write)
+		name, err := n.services.addFolder(dir, s.Write, s.Executables)
 		if err != nil {
 			return nil, err
 		}
