@@ -132,7 +132,7 @@ func TestNoPermissionsAtTheEnd(t *testing.T) {
 		t.Fatalf("refresh: %d", got)
 	}
 	for a := range s.eachAllocation() {
-		if len(a.permissions)+len(a.byAddr) != 0 {
+		if a.peers() != 0 {
 			t.Error("a permission was added in the last second")
 		}
 	}

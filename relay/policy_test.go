@@ -137,8 +137,8 @@ func TestBannedPeersRefused(t *testing.T) {
 		}
 	}
 	for a := range s.eachAllocation() {
-		if len(a.permissions)+len(a.byAddr) != 0 {
-			t.Errorf("tables hold %v %v", a.permissions, a.byAddr)
+		if a.peers() != 0 {
+			t.Errorf("tables hold %d refused peers", a.peers())
 		}
 	}
 }

@@ -144,6 +144,13 @@ func (p rawPeer) AddTo(m *stun.Message) error {
 	return nil
 }
 
+// peers is how many permissions and channels the allocation has.
+func (a *allocation) peers() int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return len(a.permissions) + len(a.byAddr)
+}
+
 // eachAllocation is what the server has now.
 func (s *Server) eachAllocation() iter.Seq[*allocation] {
 	return func(yield func(*allocation) bool) {
