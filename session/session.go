@@ -6,9 +6,9 @@ import (
 	"net"
 )
 
-// MaxHeader is the largest encoded Header accepted from a peer, in bytes: with
-// its frame's type byte it fills the largest message, 64 KiB.
-const MaxHeader = 64<<10 - 1
+// MaxHeader is the largest Header accepted from a peer, in bytes, encoded and
+// in its frame.
+const MaxHeader = 64 << 10
 
 // A Session is one authenticated conversation with one peer. It outlives
 // changes of address and path. When Done is closed, every stream has failed
