@@ -42,8 +42,10 @@ func twoByTwo(t *testing.T, ips ...string) (conns []*net.UDPConn) {
 // where it came from.
 func ask(t *testing.T, conn *net.UDPConn, to netip.AddrPort, flags uint32, more ...stun.Setter) (*stun.Message, netip.AddrPort) {
 	t.Helper()
-	m := stun.MustBuild(append([]stun.Setter{stun.TransactionID, stun.BindingRequest,
-		attr{stun.AttrChangeRequest, binary.BigEndian.AppendUint32(nil, flags)}}, more...)...)
+	m := stun.MustBuild(append([]stun.Setter{
+		stun.TransactionID, stun.BindingRequest,
+		attr{stun.AttrChangeRequest, binary.BigEndian.AppendUint32(nil, flags)},
+	}, more...)...)
 	if _, err := conn.WriteToUDPAddrPort(m.Raw, to); err != nil {
 		t.Fatal(err)
 	}

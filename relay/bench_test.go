@@ -27,7 +27,7 @@ import (
 // The benchmark relays the same load through a relay of ours and through
 // coturn, each in a process of its own, in turns, and prints what both took:
 //
-//	TANDEM_BENCH=1 go test ./relay -run '^TestBesideCoturn$' -v
+//	TANDEM_BENCH=1 go test ./relay -run '^TestBenchRelay$' -v -count=1 (make bench-relay)
 //
 // TANDEM_BENCH_PROFILE=FILE writes a CPU profile of our process.
 
@@ -75,7 +75,7 @@ func startProfile(file string) (stop func(), err error) {
 	return func() { pprof.StopCPUProfile(); _ = f.Close() }, nil
 }
 
-func TestBesideCoturn(t *testing.T) {
+func TestBenchRelay(t *testing.T) {
 	if os.Getenv("TANDEM_BENCH") == "" {
 		t.Skip("a benchmark: set TANDEM_BENCH=1")
 	}

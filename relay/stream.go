@@ -102,8 +102,10 @@ func (f *streamFront) admit(raw net.Conn) *streamConn {
 		return nil
 	}
 	limitUnsent(raw)
-	c := &streamConn{Conn: raw, raw: raw, front: f, src: src, gate: newGate(f.server), buf: newDatagram(),
-		wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	c := &streamConn{
+		Conn: raw, raw: raw, front: f, src: src, gate: newGate(f.server), buf: newDatagram(),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+	}
 	if f.tls != nil {
 		c.Conn = tls.Server(raw, f.tls)
 	}

@@ -24,8 +24,10 @@ func testTLS(t *testing.T) (server, client *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -105,26 +107,30 @@ func TestCheckRelayFailures(t *testing.T) {
 	soon, cancelSoon := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancelSoon()
 	for _, c := range []struct {
-		ctx  context.Context
-		url  string
-		step Step
-		code int
+		hurry bool // give up soon
+		url   string
+		step  Step
+		code  int
 	}{
-		{ctx, "http://127.0.0.1", Parse, 0},
-		{ctx, "stun:127.0.0.1:3478", Parse, 0},
-		{ctx, "turn:127.0.0.1:99999", Parse, 0},
-		{ctx, "turns:127.0.0.1:443?transport=udp", Connect, 0},
-		{ctx, "turn:" + closed.Addr().String() + "?transport=tcp", Connect, 0},
-		{ctx, "turns:" + secure[0].String() + "?transport=tcp", Secure, 0}, // a certificate we don't trust
-		{soon, "turn:" + silent.LocalAddr().String(), Allocate, 0},
-		{ctx, "turn:" + udp[0].String(), Allocate, 401},
-		{ctx, "turn:" + tcp[0].String() + "?transport=tcp", Allocate, 401},
+		{false, "http://127.0.0.1", Parse, 0},
+		{false, "stun:127.0.0.1:3478", Parse, 0},
+		{false, "turn:127.0.0.1:99999", Parse, 0},
+		{false, "turns:127.0.0.1:443?transport=udp", Connect, 0},
+		{false, "turn:" + closed.Addr().String() + "?transport=tcp", Connect, 0},
+		{false, "turns:" + secure[0].String() + "?transport=tcp", Secure, 0}, // a certificate we don't trust
+		{true, "turn:" + silent.LocalAddr().String(), Allocate, 0},
+		{false, "turn:" + udp[0].String(), Allocate, 401},
+		{false, "turn:" + tcp[0].String() + "?transport=tcp", Allocate, 401},
 	} {
-		r := CheckRelay(c.ctx, Access{URL: c.url, Username: username, Password: password})
+		ctx := ctx
+		if c.hurry {
+			ctx = soon
+		}
+		r := CheckRelay(ctx, Access{URL: c.url, Username: username, Password: password})
 		if r.Step != c.step || r.Err == nil || r.Code != c.code {
 			t.Errorf("%s: step %s, code %d, %v; want %s, %d", c.url, r.Step, r.Code, r.Err, c.step, c.code)
 		}
-		if c.ctx == soon && !errors.Is(r.Err, context.DeadlineExceeded) {
+		if c.hurry && !errors.Is(r.Err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v", c.url, r.Err)
 		}
 	}
