@@ -64,6 +64,7 @@ type attempt struct {
 	remote   int  // how many remote candidates were added
 
 	conn    atomic.Pointer[ice.Conn] // set by start
+	heard   atomic.Int64             // when its last packet arrived, on the carrier's clock
 	reading sync.WaitGroup
 }
 

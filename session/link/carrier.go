@@ -58,6 +58,7 @@ func (c *carrier) receive(a *attempt, packet []byte) {
 		return
 	}
 	now := int64(time.Since(c.began))
+	a.heard.Store(now)
 	before := c.heard.Swap(now)
 	if last := c.heardOn.Swap(a); last != a && last != nil {
 		c.gap.Store(now - before)
@@ -69,9 +70,9 @@ func (c *carrier) receive(a *attempt, packet []byte) {
 // sent into it go out again, as they were: DTLS drops what the peer has after
 // all, and SCTP need not wait for its retransmission timer.
 func (c *carrier) use(a *attempt) {
-	silence := c.silence()
-	c.current.Store(a)
-	if conn := a.conn.Load(); conn != nil && silence > suspicious {
+	old := c.current.Swap(a)
+	silent := old == nil || time.Since(c.began)-time.Duration(old.heard.Load()) > suspicious
+	if conn := a.conn.Load(); conn != nil && silent {
 		c.sent.replay(func(p []byte) { _, _ = conn.Write(p) })
 	}
 }

@@ -53,20 +53,34 @@ func (ch *channel) ReadMessage(buf []byte) (int, error) {
 		ch.received.Add(uint64(n))
 		return n, nil
 	}
-	select {
-	case <-ch.conn.done:
-		return 0, ch.conn.err
-	default:
-	}
-	select {
-	case <-ch.closed:
+	if ch.over() {
 		return 0, io.ErrClosedPipe
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrShortBuffer) {
+		return 0, err
+	}
+	<-ch.conn.done // SCTP has failed, and channel 0 with it
+	<-ch.closed
+	return 0, io.ErrClosedPipe
+}
+
+// over reports whether the channel has been closed here. When the connection
+// has ended, it waits for that: whoever has the stream fails it with the
+// session's own error before it closes the channel, and nothing here should be
+// faster with a lesser one.
+func (ch *channel) over() bool {
+	select {
+	case <-ch.conn.ending:
+		<-ch.closed
+		return true
+	case <-ch.conn.done:
+		<-ch.closed
+		return true
+	case <-ch.closed:
+		return true
 	default:
+		return false
 	}
-	if errors.Is(err, io.EOF) {
-		return 0, io.EOF
-	}
-	return 0, err
 }
 
 func (ch *channel) WriteMessage(b []byte) error {
@@ -84,17 +98,16 @@ func (ch *channel) WriteMessage(b []byte) error {
 		case <-ch.closed:
 			return io.ErrClosedPipe
 		case <-ch.conn.done:
-			return ch.conn.err
+			<-ch.closed
+			return io.ErrClosedPipe
 		}
 	}
 	if _, err := ch.dc.Write(b); err != nil {
-		_ = ch.Close() // a channel that lost a message is of no use
-		select {
-		case <-ch.conn.done:
-			return ch.conn.err
-		default:
-			return err
+		if ch.over() {
+			return io.ErrClosedPipe
 		}
+		_ = ch.Close() // a channel that lost a message is of no use
+		return err
 	}
 	ch.sent.Add(uint64(len(b)))
 	ch.conn.governor.wrote(len(b))
@@ -117,7 +130,13 @@ func (ch *channel) mayWrite(n int) bool {
 func (ch *channel) Close() error {
 	ch.once.Do(func() {
 		close(ch.closed)
-		_ = ch.dc.Close() // fails only when SCTP has ended
+		select {
+		case <-ch.conn.done:
+			// The whole connection goes; a reset of this channel could reach
+			// the peer before the reason does.
+		default:
+			_ = ch.dc.Close() // fails only when SCTP has ended
+		}
 		// Ends a read that waits; a closed SCTP stream would not.
 		_ = ch.dc.SetReadDeadline(time.Unix(1, 0))
 	})

@@ -62,6 +62,10 @@ type conn struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	// ending is closed when nothing more arrives. Whoever reads channel 0 then
+	// finds out why, and ends the connection.
+	ending chan struct{}
+
 	once     sync.Once
 	done     chan struct{}
 	err      error // set before done is closed
@@ -114,7 +118,7 @@ func begin(ctx context.Context, config *Config, kind string, r role, peer sessio
 	}
 	c = &conn{
 		config: config, role: r, log: log, cert: cert, carrier: newCarrier(), out: newOutbox(), onStream: onStream,
-		localInit: localInit, ready: make(chan struct{}), done: make(chan struct{}),
+		localInit: localInit, ready: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
 		settled: make(chan struct{}), finished: make(chan struct{}),
 	}
 	first, err := c.firstAttempt(ctx)
@@ -219,7 +223,7 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 	}
 	c.carrier.established.Store(true)
 
-	ending := endingConn{c.dtls, func(err error) { c.fail(peerGone(err)) }}
+	ending := endingConn{c.dtls, func() { close(c.ending) }}
 	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
 	if err != nil {
 		return err

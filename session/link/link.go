@@ -152,10 +152,10 @@ type Link struct {
 	done chan struct{}
 
 	mu       sync.Mutex
-	err      error // set once, before done is closed
-	streams  map[uint16]*stream.Stream
-	opened   int // streams we opened that live
-	incoming int // streams of the peer that live, from before their header
+	err      error                     // set once, before done is closed
+	streams  map[uint16]*stream.Stream // nil for one that is being opened
+	opened   int                       // streams we opened that live
+	incoming int                       // streams of the peer that live, from before their header
 	nextID   uint16
 }
 
@@ -255,7 +255,9 @@ func (l *Link) end(err error) {
 	streams := slices.Collect(maps.Values(l.streams))
 	l.mu.Unlock()
 	for _, s := range streams {
-		s.Fail(err)
+		if s != nil { // else Open has yet to register it, and will fail it
+			s.Fail(err)
+		}
 	}
 	close(l.done)
 }

@@ -48,12 +48,26 @@ func (n *network) Interfaces() ([]*transport.Interface, error) {
 	return selectInterfaces(all), nil
 }
 
-func (n *network) ListenPacket(network, address string) (net.PacketConn, error) {
-	conn, err := n.Net.ListenPacket(network, address)
-	if err == nil {
-		grow(conn)
+// ListenPacket makes a socket to reach a relay with; pion/ice has no other use
+// for it, and asks for udp4 always. It can reach relays by either family.
+func (n *network) ListenPacket(string, string) (net.PacketConn, error) {
+	conn, err := n.Net.ListenPacket("udp", ":0")
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	grow(conn)
+	return relaySocket{conn}, nil
+}
+
+// relaySocket says that it is IPv4, for the reason that relayConn has.
+type relaySocket struct{ net.PacketConn }
+
+func (s relaySocket) LocalAddr() net.Addr {
+	local := &net.UDPAddr{IP: net.IPv4zero}
+	if bound, ok := s.PacketConn.LocalAddr().(*net.UDPAddr); ok {
+		local.Port = bound.Port
+	}
+	return local
 }
 
 func (n *network) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {

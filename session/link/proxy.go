@@ -20,7 +20,8 @@ const relayDialTimeout = 10 * time.Second
 
 // relayDialer reaches TURN servers over TCP and TLS, through the HTTP CONNECT
 // proxy that HTTPS_PROXY names, unless NO_PROXY excludes the relay.
-// It exists because pion/ice, given a dialer, leaves TLS to it.
+// It exists because pion/ice, given a dialer, leaves TLS to it, and because
+// pion/ice by itself reaches no relay by IPv6.
 type relayDialer struct {
 	proxy func(*url.URL) (*url.URL, error)
 	// tls holds the host:port of the relays that speak TLS.
@@ -33,8 +34,9 @@ func newRelayDialer(tlsRelays map[string]bool) *relayDialer {
 	return &relayDialer{proxy: httpproxy.FromEnvironment().ProxyFunc(), tls: tlsRelays}
 }
 
-// Dial connects to a relay.
-func (d *relayDialer) Dial(network, address string) (net.Conn, error) {
+// Dial connects to a relay, whatever the family of its address: pion/ice asks
+// for tcp4 always.
+func (d *relayDialer) Dial(_, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), relayDialTimeout)
 	defer cancel()
 	via, err := d.proxy(&url.URL{Scheme: "https", Host: address})
@@ -43,12 +45,15 @@ func (d *relayDialer) Dial(network, address string) (net.Conn, error) {
 	}
 	var conn net.Conn
 	if via == nil {
-		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	} else {
 		conn, err = connectThrough(ctx, via, address)
 	}
-	if err != nil || !d.tls[address] {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if !d.tls[address] {
+		return relayConn{conn}, nil
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -60,16 +65,16 @@ func (d *relayDialer) Dial(network, address string) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return tcpAddressed{secure, conn.LocalAddr()}, nil
+	return relayConn{secure}, nil
 }
 
-// tcpAddressed is a connection whose local address pion/ice can take for TCP.
-type tcpAddressed struct {
-	net.Conn
-	local net.Addr
-}
+// relayConn is a connection to a relay. Its local address says that it is TCP
+// and IPv4, and nothing else: pion/turn asks for a relayed address of that
+// family. An IPv4 one reaches the peers that have no IPv6, and those that have
+// need no relay for want of a common family.
+type relayConn struct{ net.Conn }
 
-func (c tcpAddressed) LocalAddr() net.Addr { return c.local }
+func (relayConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero} }
 
 // connectThrough asks an HTTP proxy for a tunnel (RFC 9110, section 9.3.6).
 func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn, error) {
@@ -100,7 +105,7 @@ func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return tcpAddressed{tunnel, conn.LocalAddr()}, nil
+	return tunnel, nil
 }
 
 func requestTunnel(tunnel net.Conn, via *url.URL, address string) error {

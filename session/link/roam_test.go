@@ -31,6 +31,9 @@ type wireSocket struct {
 	dead atomic.Bool
 }
 
+// nowhere as a relay is a network on which nothing gets through.
+var nowhere = &net.UDPAddr{Port: 9}
+
 func newWire() *wire { return &wire{network: systemNetwork()} }
 
 // config makes links use w.
@@ -105,6 +108,7 @@ func (s *wireSocket) ReadFrom(p []byte) (int, net.Addr, error) {
 // other end that none is lost, repeated or out of order.
 type counting struct {
 	received atomic.Uint64
+	once     sync.Once
 	stop     chan struct{}
 	work     sync.WaitGroup
 }
@@ -117,6 +121,7 @@ func count(t *testing.T, from *Link, streams <-chan session.Stream) *counting {
 	}
 	far := <-streams
 	c := &counting{stop: make(chan struct{})}
+	t.Cleanup(c.end) // before the links are closed
 	c.work.Go(func() {
 		defer func() { _ = s.CloseWrite() }()
 		ticker := time.NewTicker(2 * time.Millisecond)
@@ -165,8 +170,20 @@ func (c *counting) progress(t *testing.T, limit time.Duration) time.Duration {
 	return time.Since(began)
 }
 
+// until waits for a path of that kind while the numbers go on.
+func (c *counting) until(t *testing.T, l *Link, kind session.PathKind) {
+	t.Helper()
+	for began := time.Now(); l.Path().Kind != kind; {
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("still %+v", l.Path())
+		}
+		c.progress(t, 10*time.Second)
+	}
+}
+
+// end stops the numbers and waits for the last one.
 func (c *counting) end() {
-	close(c.stop)
+	c.once.Do(func() { close(c.stop) })
 	c.work.Wait()
 }
 
@@ -358,17 +375,10 @@ func TestFallBackAndReturn(t *testing.T) {
 	}
 	w.relay.Store(addr)
 	t.Logf("relayed after %v", c.progress(t, 20*time.Second))
-	if p := a.Path(); p.Kind != session.Relayed {
-		t.Fatalf("path %+v", p)
-	}
+	c.until(t, a, session.Relayed)
 	w.relay.Store(nil)
 	began := time.Now()
-	for a.Path().Kind != session.Direct {
-		if time.Since(began) > 30*time.Second {
-			t.Fatalf("still %+v", a.Path())
-		}
-		c.progress(t, 10*time.Second)
-	}
+	c.until(t, a, session.Direct)
 	t.Logf("direct again after %v, gap %v", time.Since(began), a.Path().LastGap)
 	c.progress(t, 10*time.Second)
 	c.end()
