@@ -21,7 +21,7 @@
 //	   wan                       wan 5.1.2.1              wan 5.1.3.1 TUN device
 //	    │                         │                        │
 //	┌───┴─────────────────────────┴────────────────────────┴───┐
-//	│ WAN: forwards between the TUN devices, in this process    │
+//	│ WAN: forwards between the TUN devices, in this process   │
 //	└──────────────────────────────────────────────────────────┘
 //
 // # Addresses
@@ -46,6 +46,15 @@
 // A link holds each packet until it is due by a kernel timer; packets come out at most about a
 // millisecond late on an idle machine, never early, and in order. An idle link uses no CPU. Traffic
 // within one LAN never comes here, the kernel's bridge carries it at full speed.
+//
+// # What can happen
+//
+// A host gets another address ([Host.Readdress]), goes to another network ([Host.Move]), loses its
+// cable ([Host.Unplug]) or a protocol ([Host.Block], [NAT.Block]). A router gets another outer address
+// ([NAT.Rebind]) or loses its mappings ([NAT.Forget], [UDPTimeout]). A link fails without anyone being
+// told ([Wire.Cut]), between two sites only if it is that of [WAN.Path], or changes what it is
+// ([Wire.SetLink]). [Wire.Stats], [Wire.Tap] and [Wire.Capture] tell what a link carried, and
+// [Host.Counters] what an interface did.
 //
 // # Lifetime
 //

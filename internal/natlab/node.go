@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // Node is a place in the lab: a *Host or a *NAT.
@@ -39,7 +40,8 @@ func (n *node) Run(ctx context.Context, fn func() error) error {
 
 // Command prepares a program to run in the node's network; ending ctx kills it. It becomes the
 // program by way of nsenter, under one process id. Environment is to be added to cmd.Env, which is
-// set, not put in its place.
+// set, not put in its place. Wait gives up on a descendant that keeps the output open 10 s after the
+// program has ended.
 func (n *node) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	path, err := exec.LookPath(name)
 	cmd := exec.CommandContext(ctx, n.lab.tools.nsenter,
@@ -47,6 +49,7 @@ func (n *node) Command(ctx context.Context, name string, args ...string) *exec.C
 	if err != nil {
 		cmd.Err = err
 	}
+	cmd.WaitDelay = 10 * time.Second
 	cmd.Env = append(os.Environ(), ownerVar+"="+owner())
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,25 +56,37 @@ func orphaned(mark string) bool {
 	return !alive || start != parts[1]
 }
 
-// killInside ends every process whose network is one of spaces.
+// killInside ends every process whose network is one of spaces, those they start meanwhile too, and
+// returns when they are gone.
 func killInside(t TB, spaces []*namespace) {
 	inside := map[uint64]string{}
 	for _, ns := range spaces {
 		inside[ns.inode] = ns.name
 	}
-	for _, pid := range processes() {
-		if pid == os.Getpid() {
-			continue
+	killed := map[int]bool{}
+	for range 5000 {
+		running := false
+		for _, pid := range processes() {
+			var st unix.Stat_t // a process that has ended is in no namespace
+			if pid == os.Getpid() || unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) != nil {
+				continue
+			}
+			name, ok := inside[st.Ino]
+			if !ok {
+				continue
+			}
+			running = true
+			if !killed[pid] && unix.Kill(pid, unix.SIGKILL) == nil {
+				killed[pid] = true
+				t.Logf("natlab: killed process %d, still running on %s", pid, name)
+			}
 		}
-		var st unix.Stat_t
-		if unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) != nil {
-			continue
+		if !running {
+			return
 		}
-		name, ok := inside[st.Ino]
-		if ok && unix.Kill(pid, unix.SIGKILL) == nil {
-			t.Logf("natlab: killed process %d, still running on %s", pid, name)
-		}
+		time.Sleep(time.Millisecond)
 	}
+	t.Logf("natlab: processes are still running in the lab, 5 s after they were killed")
 }
 
 // processes lists the ids of all processes.

@@ -119,7 +119,7 @@ func (s *site) route(f *frame) {
 
 // deliver hands f to the site's router.
 func (s *site) deliver(f *frame) {
-	s.tun.Write(f.bytes()) // fails while the device is down, which is a lost packet
+	_, _ = s.tun.Write(f.bytes()) // fails while the device is down, which is a lost packet
 	s.wan.pool.Put(f)
 }
 
