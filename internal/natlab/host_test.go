@@ -140,9 +140,9 @@ func TestBlock(t *testing.T) {
 	}
 	defer l.Close()
 	target := srv.Addr().String() + ":9"
-	works := func(protocol string) bool {
+	works := func(protocol string, want bool) bool {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), patience(want))
 		defer cancel()
 		c, err := h.DialContext(ctx, protocol, target)
 		if err != nil {
@@ -155,7 +155,7 @@ func TestBlock(t *testing.T) {
 		if _, err := c.Write([]byte("hello")); err != nil {
 			return false // the packet filter's answer to a local sender
 		}
-		_, _, err = s.poll(300 * time.Millisecond)
+		_, _, err = s.poll(patience(want))
 		return err == nil
 	}
 	for _, c := range []struct {
@@ -171,10 +171,10 @@ func TestBlock(t *testing.T) {
 		{srv, []Protocol{UDP}, false, true},
 	} {
 		c.where.Block(c.what...)
-		if got := works("udp"); got != c.udp {
+		if got := works("udp", c.udp); got != c.udp {
 			t.Errorf("%v blocks %v: UDP works %v, want %v", c.where, c.what, got, c.udp)
 		}
-		if got := works("tcp"); got != c.tcp {
+		if got := works("tcp", c.tcp); got != c.tcp {
 			t.Errorf("%v blocks %v: TCP works %v, want %v", c.where, c.what, got, c.tcp)
 		}
 	}

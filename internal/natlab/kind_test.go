@@ -239,8 +239,8 @@ func TestBlockedTransports(t *testing.T) {
 		}
 		defer l.Close()
 	}
-	dials := func(h *Host, address string) bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	dials := func(h *Host, address string, want bool) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), patience(want))
 		defer cancel()
 		c, err := h.DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -259,10 +259,10 @@ func TestBlockedTransports(t *testing.T) {
 	} {
 		h := wan.NAT(c.kind, DualStack).Host(c.kind.String())
 		for _, to := range []netip.Addr{srv.Addr(), srv.Addr6()} {
-			if got := dials(h, netip.AddrPortFrom(to, 443).String()); got != c.p443 {
+			if got := dials(h, netip.AddrPortFrom(to, 443).String(), c.p443); got != c.p443 {
 				t.Errorf("%v: TCP to port 443 of %v: %v, want %v", c.kind, to, got, c.p443)
 			}
-			if got := dials(h, netip.AddrPortFrom(to, 3478).String()); got != c.p3478 {
+			if got := dials(h, netip.AddrPortFrom(to, 3478).String(), c.p3478); got != c.p3478 {
 				t.Errorf("%v: TCP to port 3478 of %v: %v, want %v", c.kind, to, got, c.p3478)
 			}
 		}

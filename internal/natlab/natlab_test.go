@@ -90,6 +90,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("%s did not happen within 5 s", what)
 }
 
+// patience is how long to wait for something that should happen, or should not.
+func patience(should bool) time.Duration {
+	if should {
+		return 10 * time.Second
+	}
+	return 300 * time.Millisecond
+}
+
 // arrivals counts the packets that reach the router of n from the WAN.
 func arrivals(n *NAT) int64 {
 	_, down := n.Wire().Stats()
