@@ -122,8 +122,31 @@ func TestHostileServer(t *testing.T) {
 	if err := c.Send(signalingtest.Within(t), honest.URL, other.Mailbox(), []byte("hi")); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := c.Presence(signalingtest.Within(t), 0); err != nil || len(p.Online) > 0 {
-		t.Errorf("nobody is watched, and there are %v, %v", p, err)
+}
+
+// What a server says about mailboxes nobody asked for is not kept.
+func TestHostilePresence(t *testing.T) {
+	a, b := strings.Repeat("a", 32), strings.Repeat("b", 32)
+	evil := hostile(t, func(ctx context.Context, ws *websocket.Conn, host string) {
+		admit(ctx, ws, host)
+		for {
+			_, data, err := ws.Read(ctx)
+			if err != nil {
+				return
+			}
+			if m, err := signaling.Decode(data); err == nil && m.Type == signaling.TypeWatch {
+				_ = say(ctx, ws, `{"type":"presence","online":[%q,%q]}`, b, a)
+				_ = say(ctx, ws, `{"type":"watching","id":%d}`, m.ID)
+			}
+		}
+	})
+	c := online(t, client(t, signalingtest.NewKey(t), evil))
+	if err := c.Watch(signalingtest.Within(t), []string{a}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.Presence(signalingtest.Within(t), 0)
+	if err != nil || len(p.Online) != 1 || p.Online[0] != a {
+		t.Errorf("present are %v, %v", p.Online, err)
 	}
 }
 
