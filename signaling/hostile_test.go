@@ -275,6 +275,7 @@ func serveTLS(t *testing.T) (h *httptest.Server, roots *x509.CertPool) {
 	srv := server.New(server.Config{})
 	h = httptest.NewUnstartedServer(srv)
 	h.Config.ErrorLog = log.New(io.Discard, "", 0)
+	h.EnableHTTP2 = true // as http.Server does by itself; a WebSocket is to get HTTP/1.1 all the same
 	h.StartTLS()
 	t.Cleanup(func() {
 		_ = srv.Close()
