@@ -41,8 +41,8 @@ itself, which guests on the same network find by the code.`),
 			case share.Folder == "" && share.Write:
 				return usagef("--write needs a folder")
 			case share.Executables && !share.Write:
-			return usagef("--executables needs --write")
-		case !share.Terminal && share.ViewOnly:
+				return usagef("--executables needs --write")
+			case !share.Terminal && share.ViewOnly:
 				return usagef("--view-only needs --terminal")
 			case approve != "ask" && approve != "always":
 				return usagef("--approve takes ask or always, not %q", approve)
