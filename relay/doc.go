@@ -24,6 +24,11 @@
 // MESSAGE-INTEGRITY is HMAC-SHA1 under the MD5 long-term key, the only kind
 // pion/turn and coturn's shared-secret mode have in common.
 //
+// An Allocate request without REQUESTED-ADDRESS-FAMILY gets an IPv4 address,
+// whatever family the client reaches the server by (RFC 8656 section 7.2): it
+// is how a client with IPv6 alone meets peers with IPv4 alone. A server without
+// a public IPv4 address gives an IPv6 one.
+//
 // # NAT behaviour
 //
 // Over UDP, Binding answers carry RESPONSE-ORIGIN where the public address is

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -189,8 +190,10 @@ func (s *Server) applyPolicy() error {
 // serve starts one pion/turn server per front, so that its events say which
 // front they are about.
 func (s *Server) serve() error {
+	ipv4 := slices.ContainsFunc(s.cfg.Public, func(a netip.Addr) bool { return a.Unmap().Is4() })
 	start := func(f front, config turn.ServerConfig) error {
 		config.Realm = s.cfg.Realm
+		config.StrictAddressFamily = ipv4
 		config.LoggerFactory = logFactory{s.log}
 		config.QuotaHandler = func(name, _ string, _ net.Addr) bool { return s.hasRoom(name) }
 		config.EventHandler = s.events(f)

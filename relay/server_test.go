@@ -491,3 +491,36 @@ func TestConfigChecked(t *testing.T) {
 		}
 	}
 }
+
+// A client with IPv6 alone asks for no family and gets an IPv4 address, to
+// meet peers with IPv4 alone; a relay without IPv4 gives what it has.
+func TestFamilyByDefault(t *testing.T) {
+	for _, c := range []struct {
+		public []netip.Addr
+		want   netip.Addr
+	}{
+		{[]netip.Addr{loopback6.Addr(), loopback4.Addr()}, loopback4.Addr()},
+		{[]netip.Addr{loopback6.Addr()}, loopback6.Addr()},
+	} {
+		s := newServer(t, func(cfg *Config) {
+			cfg.Public, cfg.UDP = c.public, []netip.AddrPort{loopback6}
+		})
+		conn := dial(t, "udp", addrPort(s.udp[0].LocalAddr()), nil)
+		user, password, _ := s.Credentials("user", time.Now())
+		client, err := turn.NewClient(&turn.ClientConfig{
+			TURNServerAddr: s.udp[0].LocalAddr().String(), Conn: conn, Username: user, Password: password,
+			RequestedAddressFamily: turn.RequestedAddressFamilyIPv4, // which pion/turn does by asking for none
+			LoggerFactory:          quiet(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close(); _ = conn.Close() })
+		if err := client.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		if got := addrPort(allocate(t, client).LocalAddr()).Addr(); got != c.want {
+			t.Errorf("public %v: the relayed address is %v, want %v", c.public, got, c.want)
+		}
+	}
+}
