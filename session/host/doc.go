@@ -23,6 +23,12 @@
 // not decrypt, does not decode or belongs to no conversation. Nothing is
 // answered with an error: a letter's sender is unknown until a link verifies it.
 //
+// A caller writes to the mailbox it heard the peer from last, and to the one in
+// the peer's contact if that one is not open or does not answer: a device may
+// run a second node with a mailbox of its own. Answers go to the mailbox that
+// was heard last in the conversation. A peer may have begun 16 conversations
+// that still live, and all together 512.
+//
 // # Joining by code or link
 //
 // What follows pairing's m2 travels in its boxes: the contents of m3 and m4 and
@@ -37,8 +43,28 @@
 // contact is identity's Contact, rights an array of grant's Right, link an
 // envelope of package link in base64. A person may take minutes to approve,
 // and an S1 lives for a minute. The approval names the round the host will
-// answer: 1 if the first S1 is still fresh, otherwise 2, and the guest then
-// starts a new link in round 2. There are at most eight rounds.
+// answer: 1 if the first S1 is still fresh (30 s), otherwise 2, and the guest
+// then starts a new link in round 2. A round ends the ones before it. There are
+// at most eight, and the next begins at most 30 s after the last has failed.
+//
+// A guest sends its last message again every 3 s until it is answered, and
+// gives up when m2 has not come after 15 s, or when the host's mailbox has not
+// been open for 15 s. While a person thinks, a host takes a guest for gone who
+// says so (pairing's decline) or of whom nothing has come for 30 s.
+//
+// # Invites
+//
+// An invite is spent when it has been used or tried as often as it may be, or
+// when its time is over; until then it answers, if only to refuse. Whoever came
+// in time may still be let in. After that the invite is closed, as it is with
+// the host, and its code is dead for good.
+//
+// # Sessions
+//
+// There may be several sessions with one peer: when both dial at the same time,
+// or when a peer comes back before its old session is known to be dead. Each
+// lives until one side closes it or link gives it up. Dial prefers the newest
+// that has a path.
 //
 // # Authorisation
 //

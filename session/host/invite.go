@@ -2,69 +2,54 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"time"
 
 	"tandem/session"
 	"tandem/session/grant"
-	"tandem/session/identity"
-	"tandem/session/link"
 	"tandem/session/pairing"
 )
 
-const (
-	// freshOffer is how old a guest's S1 may be when approval comes: younger
-	// than its life of a minute by enough for the answer's way back.
-	freshOffer = 30 * time.Second
-	// maxRounds bounds how often a guest may begin its link anew.
-	maxRounds = 8
-	// maxEarly is how many messages of an unfinished attempt wait for the one
-	// they have overtaken.
-	maxEarly = 8
-	// patience is how long a counted attempt may take before it is reported
-	// as failed.
-	patience = 10 * time.Second
-)
-
-// The sealed JSON objects of the package comment.
-type (
-	// introduction is the content of m3 and m4.
-	introduction struct {
-		Name    string           `json:"name"`
-		Contact identity.Contact `json:"contact"`
-		Rights  []grant.Right    `json:"rights,omitempty"`
-		Round   int              `json:"round,omitempty"`
-	}
-	// roundEnvelope is the content of every further message.
-	roundEnvelope struct {
-		Round int    `json:"round"`
-		Link  []byte `json:"link"`
-	}
-)
-
-// InviteConfig says what an invite is for.
+// InviteConfig says what an invite is for. Its functions are called from
+// goroutines of the host.
 type InviteConfig struct {
 	Nameplate string
 	Options   pairing.Options
 	// Admit decides about a guest whose key has been verified, and grants what
 	// it is let in for. It may take as long as a person takes; ctx ends with
-	// the host or the invite.
+	// the host or the invite, and when the guest has gone (its cause says so).
 	Admit func(ctx context.Context, guest session.Peer) ([]grant.Right, error)
 	// Failed is told that an attempt came to nothing, and how many are left.
 	Failed func(left int)
+	// Missed is told that a guest who was let in did not connect, and why.
+	Missed func(guest session.Peer, err error)
+	// Spent is told once that nobody else can join with the invite: kind Denied
+	// when it is used up, Expired when its time is over.
+	Spent func(why error)
 }
 
-// Invite is an invite that guests can use until it is closed.
+// Invite is an invite that guests can use until it is spent.
 type Invite struct {
 	*pairing.Invite
 	cfg  InviteConfig
 	host *Host
-	once sync.Once
-	life chan struct{} // closed with the invite
+
+	spent chan error // has room for the one reason
+	done  chan struct{}
+	once  sync.Once
+	err   error // of Close
+
+	// Guarded by Host.mu:
+	guests int           // not yet in a session
+	met    int           // how many have proved that they hold the invite
+	left   int           // attempts
+	idle   chan struct{} // closed when expired and without guests
+	over   bool          // its time is
 }
 
-// Invite opens an invite under a nameplate that a server has given out.
+// Invite opens an invite under a nameplate that a server has given out. It
+// closes by itself when its time is over and everybody who came before that is
+// in or has been refused.
 func (h *Host) Invite(cfg InviteConfig) (*Invite, error) {
 	made, err := pairing.NewInvite(cfg.Nameplate, h.cfg.Device.ID(), time.Now(), cfg.Options)
 	if err != nil {
@@ -73,17 +58,30 @@ func (h *Host) Invite(cfg InviteConfig) (*Invite, error) {
 	if err := h.cfg.Ledger.Create(made); err != nil {
 		return nil, err
 	}
-	i := &Invite{Invite: made, cfg: cfg, host: h, life: make(chan struct{})}
+	i := &Invite{
+		Invite: made, cfg: cfg, host: h,
+		spent: make(chan error, 1), done: make(chan struct{}), idle: make(chan struct{}),
+	}
+	if err := h.open(i); err != nil {
+		// Nobody has heard of it.
+		_ = h.cfg.Ledger.Kill(made.ID(), time.Now())
+		return nil, err
+	}
+	return i, nil
+}
+
+func (h *Host) open(i *Invite) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, session.Errorf("invite", session.Canceled, "tandem is closing")
+		return errClosing("invite")
 	}
-	if err := h.pairing.Add(made); err != nil {
-		return nil, err
+	if err := h.pairing.Add(i.Invite); err != nil {
+		return err
 	}
-	h.invites[made.Nameplate()] = i
-	return i, nil
+	h.invites[i.Nameplate()] = i
+	h.startLocked(i.watch)
+	return nil
 }
 
 // Owns reports whether an open invite of this host has the nameplate.
@@ -93,262 +91,113 @@ func (h *Host) Owns(nameplate string) bool {
 	return h.invites[nameplate] != nil
 }
 
+// Done is closed when the invite is closed: its nameplate is of no more use.
+func (i *Invite) Done() <-chan struct{} { return i.done }
+
 // Close ends the invite: its code is dead for good, and guests who wait for
-// approval are refused. Sessions that came of it go on.
+// approval are refused. It returns when they have been; the functions of
+// InviteConfig must not call it. Sessions that came of the invite go on.
 func (i *Invite) Close() error {
-	i.host.mu.Lock()
-	delete(i.host.invites, i.Nameplate())
-	i.host.mu.Unlock()
-	i.once.Do(func() { close(i.life) })
-	i.host.pairing.Remove(i.Nameplate())
-	return i.host.cfg.Ledger.Kill(i.ID(), time.Now())
+	i.once.Do(func() {
+		i.host.mu.Lock()
+		delete(i.host.invites, i.Nameplate())
+		i.host.mu.Unlock()
+		close(i.done)
+		i.err = i.host.cfg.Ledger.Kill(i.ID(), time.Now())
+		i.expire()
+		<-i.idle
+		i.host.pairing.Remove(i.Nameplate())
+	})
+	return i.err
 }
 
-// guest is one attempt at an invite, from its first counted message to the end
-// of the session that came of it. Its fields are guarded by Host.mu.
-type guest struct {
-	server, mailbox string
-	met             chan struct{}         // closed when the guest has been verified
-	meeting         *pairing.Meeting      // set then
-	early           [][]byte              // messages that came before that
-	round           int                   // the first round to be answered; 0 before approval
-	rounds          map[int]*conversation // open ones
-	begun           int                   // the highest round there was
-}
-
-// receivePairing routes a pairing message to the join or the guest it belongs
-// to, or to package pairing.
-func (h *Host) receivePairing(letter Letter, message []byte) {
-	id, err := pairing.AttemptOf(message)
-	if err != nil {
-		return
-	}
-	h.mu.Lock()
-	join, g := h.joins[id], h.guests[id]
-	h.mu.Unlock()
-	if join != nil {
-		join.deliver(letter.Server, letter.From, message)
-		return
-	}
-	if g != nil && g.meeting != nil {
-		if content, err := g.meeting.Sealer.Open(message); err == nil {
-			h.receiveRound(id, g, content)
-			return
-		}
-	}
-	h.handleGuest(letter, id, message)
-}
-
-// handleGuest lets package pairing judge a message and does what it says.
-func (h *Host) handleGuest(letter Letter, id pairing.Attempt, message []byte) {
-	step, err := h.pairing.Handle(time.Now(), message)
-	if step.Reply != nil {
-		h.post(letter.Server, letter.From, encodePairing(step.Reply))
-	}
-	if err != nil {
-		h.cfg.Log.Debug("pairing", "attempt", id, "error", err)
-		h.stashEarly(id, message)
-		return
-	}
-	h.mu.Lock()
-	invite := h.invites[step.Nameplate]
-	g := h.guests[id]
-	if step.Counted && invite != nil && !h.closed {
-		g = &guest{server: letter.Server, mailbox: letter.From, met: make(chan struct{}), rounds: make(map[int]*conversation)}
-		h.guests[id] = g
-		h.work.Go(func() { h.awaitGuest(invite, id, g, step.Left) })
-	}
-	if step.Met == nil || g == nil || invite == nil {
-		h.mu.Unlock()
-		return
-	}
-	var intro introduction
-	if err = json.Unmarshal(step.Payload, &intro); err == nil {
-		err = intro.Contact.Check()
-	}
-	g.meeting = step.Met
-	early := g.early
-	g.early = nil
-	close(g.met)
-	h.mu.Unlock()
-	for _, m := range early {
-		if content, err := g.meeting.Sealer.Open(m); err == nil {
-			h.receiveRound(id, g, content)
-		}
-	}
-	if err != nil {
-		h.decline(id, g, session.Errorf("pair", session.Invalid, "the introduction makes no sense"))
-		return
-	}
-	h.work.Go(func() { h.admit(invite, id, g, intro) })
-}
-
-// stashEarly keeps a message that may have overtaken the one that makes sense
-// of it.
-func (h *Host) stashEarly(id pairing.Attempt, message []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if g := h.guests[id]; g != nil && g.meeting == nil && len(g.early) < maxEarly {
-		g.early = append(g.early, message)
-	}
-}
-
-// awaitGuest reports an attempt that comes to nothing.
-func (h *Host) awaitGuest(i *Invite, id pairing.Attempt, g *guest, left int) {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+// watch tells when the invite is spent, and closes it when its time is over.
+func (i *Invite) watch() {
+	expiry := time.NewTimer(time.Until(i.Expires()))
+	defer expiry.Stop()
 	select {
-	case <-g.met:
-		return
-	case <-i.life:
-	case <-h.life:
-	case <-timer.C:
-		if i.cfg.Failed != nil {
-			i.cfg.Failed(left)
-		}
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if g.meeting == nil {
-		delete(h.guests, id)
-	}
-}
-
-// admit asks for approval, answers, and accepts the guest's link.
-func (h *Host) admit(i *Invite, id pairing.Attempt, g *guest, intro introduction) {
-	asked := time.Now()
-	peer := session.Peer{ID: g.meeting.Peer, Name: session.PrintableName(intro.Name)}
-	ctx, cancel := h.bound(context.Background(), i.life)
-	defer cancel()
-	rights, err := i.cfg.Admit(ctx, peer)
-	if err == nil {
-		_, err = h.cfg.Book.Add(identity.Entry{ID: peer.ID, Name: peer.Name, Contact: intro.Contact})
-	}
-	if err != nil {
-		h.decline(id, g, err)
-		return
-	}
-	round := 1
-	if time.Since(asked) > freshOffer {
-		round = 2
-	}
-	answer, err := json.Marshal(introduction{
-		Name: h.cfg.Device.Name(), Contact: h.cfg.Contact(), Rights: rights, Round: round,
-	})
-	if err != nil {
-		h.decline(id, g, err)
-		return
-	}
-	message, err := h.pairing.Answer(id, answer)
-	if err != nil {
-		h.cfg.Log.Debug("pairing", "attempt", id, "error", err)
-		return
-	}
-	h.post(g.server, g.mailbox, encodePairing(message))
-	h.mu.Lock()
-	g.round = round
-	g.begun = max(g.begun, round)
-	for n := round; n <= g.begun; n++ {
-		h.acceptRound(id, g, n)
-	}
-	h.mu.Unlock()
-}
-
-func (h *Host) decline(id pairing.Attempt, g *guest, reason error) {
-	message, err := h.pairing.Decline(id, reason)
-	if err == nil {
-		h.post(g.server, g.mailbox, encodePairing(message))
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.guests, id)
-}
-
-// receiveRound delivers an envelope of the guest's link to its round.
-func (h *Host) receiveRound(id pairing.Attempt, g *guest, content []byte) {
-	var e roundEnvelope
-	if json.Unmarshal(content, &e) != nil || e.Round < 1 || e.Round > maxRounds {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return
-	}
-	c := g.rounds[e.Round]
-	if c == nil {
-		if e.Round <= g.begun && g.round != 0 {
-			return // that round is over
-		}
-		c = h.newRound(g, e.Round)
-		g.begun = max(g.begun, e.Round)
-		if g.round != 0 && e.Round >= g.round {
-			h.acceptRound(id, g, e.Round)
-		}
-	}
-	c.deliver(e.Link)
-}
-
-// newRound makes the conversation of a round. Host.mu is held.
-func (h *Host) newRound(g *guest, n int) *conversation {
-	sealer, server, mailbox := g.meeting.Sealer, g.server, g.mailbox
-	c := newConversation(func(ctx context.Context, envelope []byte) error {
-		return h.sendRound(ctx, sealer, server, mailbox, n, envelope)
-	})
-	g.rounds[n] = c
-	return c
-}
-
-func (h *Host) sendRound(ctx context.Context, sealer *pairing.Sealer, server, mailbox string, n int, envelope []byte) error {
-	content, err := json.Marshal(roundEnvelope{Round: n, Link: envelope})
-	if err != nil {
-		return err
-	}
-	message, err := sealer.Seal(content)
-	if err != nil {
-		return err
-	}
-	return h.send(ctx, server, mailbox, encodePairing(message))
-}
-
-// acceptRound accepts the guest's link of one round and keeps it until it
-// ends. Host.mu is held.
-func (h *Host) acceptRound(id pairing.Attempt, g *guest, n int) {
-	if h.closed {
-		return
-	}
-	c := g.rounds[n]
-	if c == nil {
-		c = h.newRound(g, n)
-	}
-	h.work.Go(func() {
-		defer func() {
-			c.close()
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			delete(g.rounds, n)
-			if len(g.rounds) == 0 {
-				delete(h.guests, id)
-			}
-		}()
-		ctx, cancel := h.whileOpen(setupTimeout)
-		defer cancel()
-		l, err := link.Accept(ctx, h.linkConfig(g.meeting.Context), only(g.meeting.Peer), c)
-		if err != nil {
-			h.cfg.Log.Info("a guest could not connect", "peer", g.meeting.Peer.Short(), "error", err)
+	case why := <-i.spent:
+		i.tell(why)
+		select {
+		case <-expiry.C:
+		case <-i.done:
+			return
+		case <-i.host.life:
 			return
 		}
-		h.keep(l)
-		<-l.Done()
-	})
+	case <-expiry.C:
+		i.tell(session.Errorf("invite", session.Expired, "its time is over"))
+	case <-i.done:
+		return
+	case <-i.host.life:
+		return
+	}
+	i.expire()
+	select {
+	case <-i.idle:
+	case <-i.done:
+	case <-i.host.life:
+		return // it closes the invite
+	}
+	if err := i.Close(); err != nil {
+		i.host.cfg.Log.Warn("invite", "error", err)
+	}
 }
 
-// only expects one peer and no other.
-func only(peer session.PeerID) func(session.PeerID) error {
-	return func(verified session.PeerID) error {
-		if verified != peer {
-			return session.Errorf("accept", session.Integrity, "another device answers than the one that was met")
+func (i *Invite) tell(why error) {
+	if i.cfg.Spent != nil {
+		i.cfg.Spent(why)
+	}
+}
+
+// expire notes that no more guests may come.
+func (i *Invite) expire() {
+	i.host.mu.Lock()
+	defer i.host.mu.Unlock()
+	i.over = true
+	i.settle()
+}
+
+// enter counts a guest in. Host.mu is held.
+func (i *Invite) enter(step pairing.HostStep) {
+	i.guests++
+	if step.Counted {
+		i.left = step.Left
+	}
+}
+
+// leave counts a guest out. Host.mu is held.
+func (i *Invite) leave() {
+	i.guests--
+	i.settle()
+}
+
+// meet counts a guest who has proved to hold the invite. Host.mu is held.
+func (i *Invite) meet() {
+	i.met++
+	i.settle()
+}
+
+// settle finds out what is left of the invite. Host.mu is held.
+func (i *Invite) settle() {
+	switch {
+	case i.met >= i.Uses():
+		i.exhausted("it has been used as often as it may be")
+	case i.left == 0 && i.guests == 0 && !i.over:
+		i.exhausted("every attempt at it has been used up")
+	}
+	if i.over && i.guests == 0 {
+		select {
+		case <-i.idle:
+		default:
+			close(i.idle)
 		}
-		return nil
+	}
+}
+
+func (i *Invite) exhausted(why string) {
+	select {
+	case i.spent <- session.Errorf("invite", session.Denied, "%s", why):
+	default: // told already
 	}
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"tandem/session"
@@ -12,15 +13,6 @@ import (
 	"tandem/session/pairing"
 )
 
-const (
-	// resendAfter is how long a guest waits for an answer before it sends its
-	// last message again, which costs no attempt.
-	resendAfter = 3 * time.Second
-	// answerTimeout bounds everything up to the host's proof of the code; what
-	// follows may wait for a person.
-	answerTimeout = 15 * time.Second
-)
-
 // Joined is what came of a join.
 type Joined struct {
 	Session session.Session
@@ -28,21 +20,29 @@ type Joined struct {
 	Rights  []grant.Right
 }
 
-// join is one attempt of ours. Letters for it arrive at inbox.
+// join is one attempt of ours. Its letters arrive at inbox.
 type join struct {
-	inbox chan pairingLetter
+	inbox chan Letter
 }
 
-type pairingLetter struct {
-	server, from string
-	message      []byte
-}
-
-func (j *join) deliver(server, from string, message []byte) {
+// receiveJoin hands a pairing letter to the join it belongs to, and reports
+// whether there is one.
+func (h *Host) receiveJoin(letter Letter) bool {
+	id, err := pairing.AttemptOf(letter.Body[1:])
+	if err != nil {
+		return true // it belongs to nobody
+	}
+	h.mu.Lock()
+	j := h.joins[id]
+	h.mu.Unlock()
+	if j == nil {
+		return false
+	}
 	select {
-	case j.inbox <- pairingLetter{server, from, message}:
+	case j.inbox <- letter:
 	default: // signaling is best effort
 	}
+	return true
 }
 
 // Join pairs with a ticket's host and connects to it. Met, if not nil, is
@@ -52,29 +52,40 @@ func (j *join) deliver(server, from string, message []byte) {
 func (h *Host) Join(ctx context.Context, t *pairing.Ticket, met func(session.PeerID)) (*Joined, error) {
 	g, err := pairing.NewGuest(h.cfg.Device, t)
 	if err != nil {
-		return nil, err
+		return nil, ownInvite(err)
 	}
-	j := &join{inbox: make(chan pairingLetter, conversationQueue)}
+	a := &joining{
+		host: h, guest: g, join: &join{inbox: make(chan Letter, conversationQueue)},
+		to: "nameplate/" + t.Nameplate, dialed: make(chan dialResult), stopDial: func() {},
+		result: make(chan joinResult, 1),
+	}
 	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return nil, session.Errorf("join", session.Canceled, "tandem is closing")
-	}
-	h.joins[g.Attempt()] = j
-	a := &joining{host: h, guest: g, join: j, to: "nameplate/" + t.Nameplate, result: make(chan joinResult, 1)}
-	h.work.Add(1)
-	h.mu.Unlock()
+	h.joins[g.Attempt()] = a.join
 	// The conversation outlives Join: restarts of the link need it.
-	go func() {
-		defer h.work.Done()
+	started := h.startLocked(func() {
 		defer a.end()
-		ctx, cancel := h.bound(ctx, nil)
 		a.run(ctx, met)
-		cancel()
 		a.serve()
-	}()
+	})
+	h.mu.Unlock()
+	if !started {
+		a.end()
+		return nil, errClosing("join")
+	}
 	r := <-a.result
 	return r.joined, r.err
+}
+
+// ownInvite gives kind Exists to the one thing that can be invalid about an
+// invite that could be read: that it is our own.
+func ownInvite(err error) error {
+	var e *session.Error
+	if errors.As(err, &e) && e.Kind == session.Invalid {
+		own := *e
+		own.Kind = session.Exists
+		return &own
+	}
+	return err
 }
 
 type joinResult struct {
@@ -96,6 +107,7 @@ type joining struct {
 	stopDial   context.CancelFunc
 	ready      *link.Link // made, while the answer is still on its way
 	link       *link.Link // kept
+	missing    time.Time  // since when the host has no mailbox open; zero if it has
 	result     chan joinResult
 }
 
@@ -107,67 +119,111 @@ type dialResult struct {
 
 // run goes through the exchange until there is a session or an error.
 func (a *joining) run(ctx context.Context, met func(session.PeerID)) {
-	a.dialed = make(chan dialResult)
-	a.stopDial = func() {}
-	err := a.send(ctx, a.guest.Last())
-	overall := time.NewTimer(answerTimeout)
+	ctx, cancel := a.host.bound(ctx, nil)
+	defer cancel()
+	wait := a.host.cfg.patience
+	err := a.send(ctx, a.guest.Last(), wait.answer)
+	overall := time.NewTimer(wait.answer)
 	defer overall.Stop()
-	resend := time.NewTicker(resendAfter)
+	resend := time.NewTicker(wait.resend)
 	defer resend.Stop()
 	for err == nil && a.link == nil {
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-overall.C:
-			switch {
-			case a.answer != nil:
-				err = &session.Error{
-					Op: "join", Kind: session.Unavailable, Text: "the host let you in, but no path to it was found, direct or relayed",
-					Hint: "`tandem doctor` on both sides says what the networks allow.",
-				}
-			case a.meeting == nil:
-				err = &session.Error{
-					Op: "join", Kind: session.Timeout, Text: "no answer from the host",
-					Hint: "Is tandem still running there? Ask for a new code.",
-				}
-			}
+			err = a.tooLate()
 		case <-resend.C:
-			if a.answer == nil { // a lost message; an error will show at the next
-				_ = a.send(ctx, a.guest.Last())
-			}
+			err = a.again(ctx)
 		case letter := <-a.join.inbox:
+			answered := a.answer != nil
 			err = a.receive(ctx, letter, met)
-			if a.answer != nil {
-				overall.Reset(setupTimeout)
+			if !answered && a.answer != nil {
+				overall.Reset(wait.setup)
 			}
 		case d := <-a.dialed:
 			err = a.dialEnded(ctx, d)
 		}
 	}
 	if err != nil {
-		if message, declineErr := a.guest.Decline(err); declineErr == nil && a.meeting != nil {
-			a.host.post(a.server, a.to, encodePairing(message))
+		a.fail(err)
+	}
+}
+
+// fail tells the host, if it has been met, and our caller.
+func (a *joining) fail(err error) {
+	if message, declineErr := a.guest.Decline(err); declineErr == nil && a.meeting != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), a.host.cfg.patience.farewell)
+		defer cancel()
+		_ = a.send(ctx, message, a.host.cfg.patience.farewell) // it notices our absence otherwise
+	}
+	a.stopDial()
+	if a.ready != nil {
+		_ = a.ready.Close() // err says what matters
+	}
+	a.result <- joinResult{err: err}
+}
+
+// tooLate is what has not happened in time, or nil while a person may take
+// theirs.
+func (a *joining) tooLate() error {
+	switch {
+	case a.answer != nil:
+		return &session.Error{
+			Op: "join", Kind: session.Unavailable, Text: "the host let you in, but no path to it was found, direct or relayed",
+			Hint: "`tandem doctor` on both sides says what the networks allow.",
 		}
-		a.stopDial()
-		if a.ready != nil {
-			_ = a.ready.Close() // err says what matters
+	case a.meeting == nil:
+		return &session.Error{
+			Op: "join", Kind: session.Timeout, Text: "no answer from the host",
+			Hint: "Is tandem still running there? Ask for a new code.",
 		}
-		a.result <- joinResult{err: err}
+	}
+	return nil
+}
+
+// again sends our last message once more, in case it was lost; the host sees by
+// it, too, that we still wait. A host that has no mailbox open for too long has
+// gone.
+func (a *joining) again(ctx context.Context) error {
+	if a.answer != nil {
+		return nil
+	}
+	wait := a.host.cfg.patience
+	err := a.send(ctx, a.guest.Last(), wait.resend)
+	if session.KindOf(err) != session.NotFound {
+		a.missing = time.Time{}
+		return nil
+	}
+	if a.missing.IsZero() {
+		a.missing = time.Now()
+	}
+	if time.Since(a.missing) < wait.answer {
+		return nil
+	}
+	return &session.Error{
+		Op: "join", Kind: session.Unavailable, Text: "the host has gone",
+		Hint: "Is tandem still running there? Ask for a new code.",
 	}
 }
 
 // receive takes one message of the host.
-func (a *joining) receive(ctx context.Context, letter pairingLetter, met func(session.PeerID)) error {
-	step, err := a.guest.Handle(letter.message)
+func (a *joining) receive(ctx context.Context, letter Letter, met func(session.PeerID)) error {
+	step, err := a.guest.Handle(letter.Body[1:])
 	if err != nil {
+		if a.meeting == nil {
+			err = ownInvite(err)
+		}
 		return err
 	}
 	if step.Reply != nil {
-		a.server, a.to = letter.server, letter.from
-		return a.send(ctx, step.Reply)
+		a.server, a.to = letter.Server, letter.From
+		// What is lost here is sent again.
+		_ = a.send(ctx, step.Reply, a.host.cfg.patience.resend)
+		return nil
 	}
 	if step.Met != nil {
-		a.server, a.to, a.meeting = letter.server, letter.from, step.Met
+		a.server, a.to, a.meeting = letter.Server, letter.From, step.Met
 		if met != nil {
 			met(step.Met.Peer)
 		}
@@ -176,11 +232,16 @@ func (a *joining) receive(ctx context.Context, letter pairingLetter, met func(se
 	if step.Answered {
 		return a.answered(ctx, step.Payload)
 	}
+	a.deliver(step)
+	return nil
+}
+
+// deliver hands what came for the link to its round.
+func (a *joining) deliver(step pairing.GuestStep) {
 	var e roundEnvelope
 	if step.Payload != nil && json.Unmarshal(step.Payload, &e) == nil && e.Round == a.round {
-		a.envelopes.deliver(e.Link)
+		a.envelopes.deliver(a.to, e.Link)
 	}
-	return nil
 }
 
 // offer introduces us, and begins the link without waiting for approval.
@@ -206,9 +267,10 @@ func (a *joining) dial(ctx context.Context, round int) {
 		a.envelopes.close()
 	}
 	h, sealer, server, to := a.host, a.meeting.Sealer, a.server, a.to
-	c := newConversation(func(ctx context.Context, envelope []byte) error {
+	c := newConversation()
+	c.send = func(ctx context.Context, envelope []byte) error {
 		return h.sendRound(ctx, sealer, server, to, round, envelope)
-	})
+	}
 	a.round, a.envelopes = round, c
 	ctx, a.stopDial = context.WithCancel(ctx)
 	cfg, peer := h.linkConfig(a.meeting.Context), a.meeting.Peer
@@ -272,7 +334,7 @@ func (a *joining) settle() error {
 		return err
 	}
 	a.link = a.ready
-	a.host.keep(a.link)
+	a.host.keep(a.link, a.to)
 	a.result <- joinResult{joined: &Joined{Session: a.link, Entry: entry, Rights: a.answer.Rights}}
 	return nil
 }
@@ -287,10 +349,8 @@ func (a *joining) serve() {
 		case <-a.link.Done():
 			return
 		case letter := <-a.join.inbox:
-			step, err := a.guest.Handle(letter.message)
-			var e roundEnvelope
-			if err == nil && json.Unmarshal(step.Payload, &e) == nil && e.Round == a.round {
-				a.envelopes.deliver(e.Link)
+			if step, err := a.guest.Handle(letter.Body[1:]); err == nil {
+				a.deliver(step)
 			}
 		}
 	}
@@ -305,6 +365,8 @@ func (a *joining) end() {
 	delete(a.host.joins, a.guest.Attempt())
 }
 
-func (a *joining) send(ctx context.Context, message []byte) error {
+func (a *joining) send(ctx context.Context, message []byte, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	return a.host.send(ctx, a.server, a.to, encodePairing(message))
 }

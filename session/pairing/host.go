@@ -57,6 +57,8 @@ type HostStep struct {
 	Met *Meeting
 	// Payload is the offer, or the content of a further message.
 	Payload []byte
+	// Farewell says that the guest has taken its leave; the error says why.
+	Farewell bool
 }
 
 // NewHost answers for the device me, with the invites added to it.
@@ -286,7 +288,7 @@ func (h *Host) more(step *HostStep, t messageType, message, body []byte) error {
 		if err != nil {
 			return err
 		}
-		a.ended = true
+		a.ended, step.Farewell = true, true
 		return reason
 	}
 	step.Payload = content

@@ -101,6 +101,9 @@ func (i *Invite) Nameplate() string { return i.nameplate }
 // Expires is when the invite ends at the latest.
 func (i *Invite) Expires() time.Time { return i.made.Add(i.lifetime) }
 
+// Uses is how often the invite may succeed.
+func (i *Invite) Uses() int { return i.uses }
+
 // Code is the form to read to somebody.
 func (i *Invite) Code() string { return i.nameplate + "-" + i.words }
 

@@ -1,0 +1,118 @@
+package host
+
+import (
+	"slices"
+
+	"tandem/session"
+	"tandem/session/link"
+)
+
+// keep records a live session and the mailbox its letters came from, and
+// forgets the session when it ends.
+func (h *Host) keep(l *link.Link, mailbox string) {
+	h.mu.Lock()
+	kept := h.keepLocked(l, mailbox)
+	h.mu.Unlock()
+	h.announce(l, kept)
+}
+
+// keepLocked is keep for those who hold mu; announce has to follow.
+func (h *Host) keepLocked(l *link.Link, mailbox string) bool {
+	peer := l.Peer().ID
+	if !h.startLocked(func() { h.outlive(l) }) {
+		return false
+	}
+	h.sessions[peer] = append(h.sessions[peer], l)
+	if mailbox != "" {
+		h.heard[peer] = mailbox
+	}
+	return true
+}
+
+// announce tells of a session that was kept, and ends one that came too late.
+func (h *Host) announce(l *link.Link, kept bool) {
+	switch {
+	case !kept:
+		_ = l.Close() // the host is closing: nobody is left to care
+	case h.cfg.Sessions != nil:
+		h.cfg.Sessions(l)
+	}
+}
+
+// outlive forgets a session when it has ended.
+func (h *Host) outlive(l *link.Link) {
+	<-l.Done()
+	peer := l.Peer().ID
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sessions[peer] = slices.DeleteFunc(h.sessions[peer], func(other *link.Link) bool { return other == l })
+	if len(h.sessions[peer]) == 0 {
+		delete(h.sessions, peer)
+	}
+}
+
+// connected reports whether bytes get through a session now. One without a
+// path may find another; its peer may also have gone for good, which shows only
+// after a minute.
+func connected(s session.Session) bool {
+	select {
+	case <-s.Done():
+		return false
+	default:
+		return s.Path().Kind != session.NoPath
+	}
+}
+
+// best is the newest session of several that has a path, or else the newest.
+func best(links []*link.Link) *link.Link {
+	for _, l := range slices.Backward(links) {
+		if connected(l) {
+			return l
+		}
+	}
+	return links[len(links)-1]
+}
+
+// links are the live sessions with peer, the newest last.
+func (h *Host) links(peer session.PeerID) []*link.Link {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.sessions[peer])
+}
+
+// Session is the newest session with peer that has a path now, or nil.
+func (h *Host) Session(peer session.PeerID) session.Session {
+	if live := h.links(peer); len(live) > 0 {
+		if l := best(live); connected(l) {
+			return l
+		}
+	}
+	return nil
+}
+
+// Live lists one live session of each peer: the newest, or the newest that has
+// a path.
+func (h *Host) Live() []session.Session {
+	h.mu.Lock()
+	var all [][]*link.Link
+	for _, links := range h.sessions {
+		all = append(all, slices.Clone(links))
+	}
+	h.mu.Unlock()
+	live := make([]session.Session, 0, len(all))
+	for _, links := range all {
+		live = append(live, best(links))
+	}
+	return live
+}
+
+// Rebind makes every link look for new paths at once: the network changed.
+func (h *Host) Rebind() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, links := range h.sessions {
+		for _, l := range links {
+			l.Rebind()
+		}
+	}
+}
