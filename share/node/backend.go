@@ -13,7 +13,7 @@ import (
 // this process, or a Client of one in another.
 type Backend interface {
 	// Open starts a request to a known peer, dialling it if needed. peer is
-	// an alias, a peer ID or a unique beginning of one.
+	// an alias, a peer ID or a unique beginning of one; Own is the node itself.
 	Open(ctx context.Context, peer string, h session.Header) (session.Stream, error)
 	// Join pairs by a code or link and connects. Servers are asked for a code
 	// besides the configured ones and the local network.
@@ -22,6 +22,8 @@ type Backend interface {
 	Peers(ctx context.Context) ([]PeerStatus, error)
 	// Why reports the path to one peer, dialling it if needed.
 	Why(ctx context.Context, peer string) (PeerStatus, error)
+	// Ended waits until the session with a peer is over, and says why it ended.
+	Ended(ctx context.Context, peer string) error
 	Close() error
 }
 

@@ -25,6 +25,7 @@ const (
 	actionPeers    = "peers"
 	actionWhy      = "why"
 	actionDial     = "dial"
+	actionEnded    = "ended"
 )
 
 // headerTimeout is how long a caller may take to say what it wants.
@@ -159,8 +160,17 @@ func (c *control) answer(ctx context.Context, o *stream.Offer) error {
 		if err := json.Unmarshal(h.Params, &p); err != nil {
 			return session.Errorf("control", session.Invalid, "bad parameters")
 		}
-		_, err := c.node.dial(ctx, p.Peer)
+		var err error
+		if p.Peer != Own {
+			_, err = c.node.dial(ctx, p.Peer)
+		}
 		return reply(o, struct{}{}, err)
+	case actionEnded:
+		var p openParams
+		if err := json.Unmarshal(h.Params, &p); err != nil {
+			return session.Errorf("control", session.Invalid, "bad parameters")
+		}
+		return reply(o, struct{}{}, c.node.Ended(ctx, p.Peer))
 	case actionPeers:
 		peers, err := c.node.Peers(ctx)
 		return reply(o, peers, err)
@@ -323,6 +333,12 @@ func (c *Client) Peers(ctx context.Context) ([]PeerStatus, error) {
 func (c *Client) Why(ctx context.Context, peer string) (PeerStatus, error) {
 	var status PeerStatus
 	return status, c.ask(ctx, actionWhy, openParams{Peer: peer}, &status)
+}
+
+// Ended waits until the node's session with a peer is over.
+func (c *Client) Ended(ctx context.Context, peer string) error {
+	var none struct{}
+	return c.ask(ctx, actionEnded, openParams{Peer: peer}, &none)
 }
 
 // Join asks the node to join with a code or link.

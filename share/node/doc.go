@@ -24,11 +24,14 @@
 // service "node/1" and one of the actions
 //
 //	open   params: peer, header   a stream to a peer: once accepted, bytes,
-//	                              half-closes and resets pass both ways
+//	                              half-closes and resets pass both ways. The peer
+//	                              "." is the node itself
 //	dial   params: peer; reply: an empty object, once there is a session
 //	join   params: invite, servers; reply: Joined
 //	peers  reply: an array of PeerStatus
 //	why    params: peer; reply: PeerStatus
+//	ended  params: peer; reply: an empty object or the reason, once the session
+//	       with the peer is over
 //
 // Params and replies are JSON. A reply is {"result": …} or {"error": {kind,
 // text, hint}}, at most 4 MiB, and followed by the end of the stream. What a

@@ -6,8 +6,10 @@ import (
 	"tandem/session"
 )
 
-// The events of a node, in the order of a guest's life.
+// The events of a node, in the order of a guest's life; the first is the
+// guest's own, while it joins.
 const (
+	EventMet      = "met"      // Peer, Words: the host has proved to hold the code; it asks its person
 	EventInvite   = "invite"   // Code, Link, Expires, Offers: a share is ready to be joined
 	EventRequest  = "request"  // Peer, Words, Offers: somebody with the code asks to join
 	EventApproved = "approved" // Peer: they may

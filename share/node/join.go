@@ -52,7 +52,10 @@ func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joine
 	if err := n.meet(ctx, ticket); err != nil {
 		return Joined{}, err
 	}
-	joined, err := n.host.Join(ctx, ticket, nil)
+	met := func(id session.PeerID) {
+		n.emit(Event{Event: EventMet, Peer: &session.Peer{ID: id}, Words: identity.Words(id)})
+	}
+	joined, err := n.host.Join(ctx, ticket, met)
 	if session.KindOf(err) == session.NotFound && ticket.Kind == pairing.Code {
 		// No server of ours knows the number, so nothing has been spent yet.
 		urls, lookErr := n.lookAround(ctx, ticket.Nameplate)
@@ -62,7 +65,7 @@ func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joine
 		if err := n.useOneOf(ctx, urls); err != nil {
 			return Joined{}, err
 		}
-		joined, err = n.host.Join(ctx, ticket, nil)
+		joined, err = n.host.Join(ctx, ticket, met)
 	}
 	if err != nil {
 		return Joined{}, err

@@ -52,6 +52,7 @@ type Node struct {
 	services *services
 	post     *post
 	host     *host.Host
+	own      *own
 	control  *control  // nil if another process owns the home
 	lock     *os.File  // nil likewise
 	embedded *embedded // nil unless this node runs a signaling server
@@ -163,6 +164,8 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		Sessions: n.sessionBegan,
 		Log:      cfg.Log,
 	})
+	n.own = newOwn(session.Peer{ID: device.ID(), Name: device.Name()},
+		host.NewDispatcher(everything{}, func(host.Activity) {}, cfg.Log, n.services.list()...))
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.work.Go(func() {
@@ -197,13 +200,34 @@ func (n *Node) emit(e Event) {
 	n.cfg.Events(e)
 }
 
-// Open starts a request to a peer named as people name it.
+// Open starts a request to a peer named as people name it, or to this node.
 func (n *Node) Open(ctx context.Context, peer string, h session.Header) (session.Stream, error) {
+	if peer == Own {
+		return n.own.Open(h)
+	}
 	s, err := n.dial(ctx, peer)
 	if err != nil {
 		return nil, err
 	}
 	return s.Open(ctx, h)
+}
+
+// Ended waits until the session with a peer is over, and says why it ended.
+func (n *Node) Ended(ctx context.Context, peer string) error {
+	entry, err := n.book.Find(peer)
+	if err != nil {
+		return err
+	}
+	s := n.host.Session(entry.ID)
+	if s == nil {
+		return session.Errorf("wait", session.Unavailable, "there is no session with %s", entry.Alias)
+	}
+	select {
+	case <-s.Done():
+		return s.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
@@ -285,6 +309,7 @@ func (n *Node) Close() error {
 		if n.control != nil {
 			errs = append(errs, n.control.Close())
 		}
+		n.own.Close()
 		errs = append(errs, n.host.Close(), n.services.Close())
 		n.stop()
 		errs = append(errs, n.post.Close())

@@ -50,6 +50,8 @@ type Shared struct {
 	Server  string // to be given with the code, if guests can't know it
 	Expires time.Time
 	Offers  []Right
+	// Here reports whether Own names this node in the verbs of other windows.
+	Here bool
 }
 
 // Share makes an invite and lets in those who hold it. It lasts until the
@@ -83,7 +85,7 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := &Shared{Code: invite.Code(), Expires: expires, Offers: rights}
+	shared := &Shared{Code: invite.Code(), Expires: expires, Offers: rights, Here: n.control != nil}
 	servers := n.post.servers()
 	if n.embedded != nil {
 		if servers, err = n.embedded.addresses(); err != nil {
