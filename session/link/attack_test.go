@@ -117,7 +117,9 @@ func TestSignalerReplaysOffer(t *testing.T) {
 	meetOver(t, Config{}, Config{Identity: bob, Nonces: nonces}, sigA, sigB)
 	_, again := pipe(nil)
 	again.deliver(recorded)
-	_, err := Accept(t.Context(), Config{Identity: bob, Nonces: nonces}, anyone, again)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := Accept(ctx, Config{Identity: bob, Nonces: nonces}, anyone, again)
 	wantKind(t, "replayed", err, session.Integrity)
 }
 
@@ -176,10 +178,12 @@ func hostile(t *testing.T, accept Config, prepare, misbehave func(*conn)) error 
 	bob := newDevice(t)
 	accept.Identity, accept.Handler = bob, w.handle
 	sigA, sigB := pipe(nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	result := make(chan error, 1)
 	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
 		l, err := Accept(ctx, accept, anyone, sigB)
 		if err == nil {
 			<-l.Done()
@@ -193,6 +197,8 @@ func hostile(t *testing.T, accept Config, prepare, misbehave func(*conn)) error 
 	if err != nil {
 		t.Fatal(err)
 	}
+	// If the answerer notices nothing, the attack ends all the same.
+	defer context.AfterFunc(ctx, func() { c.fail(ctx.Err()) })()
 	prepare(c)
 	err = c.raise(ctx, runCtx)
 	if err == nil {

@@ -183,7 +183,9 @@ func TestConfirmTampered(t *testing.T) {
 	}
 	wantKind(t, "reflected to the offerer", a.receiveConfirm(a.confirm()), session.Integrity)
 	wantKind(t, "reflected to the answerer", b.receiveConfirm(b.confirm()), session.Integrity)
-	wantKind(t, "another type", a.receiveConfirm(envelope{Type: typeReady}), session.Integrity)
+	bye := b.confirm()
+	bye.Type = typeBye
+	wantKind(t, "another type", a.receiveConfirm(bye), session.Integrity)
 	for what, change := range map[string]func(tr *transcript){
 		"offer nonce":        func(tr *transcript) { tr.offerNonce = flip(tr.offerNonce) },
 		"answer nonce":       func(tr *transcript) { tr.answerNonce = flip(tr.answerNonce) },
@@ -233,6 +235,8 @@ func TestRestartTampered(t *testing.T) {
 		change(&e)
 		wantKind(t, what, verifyRestart(&e, &b.t, offerer), session.Integrity)
 	}
+	own := makeRestart(bob, &b.t, answerer, envelope{Step: stepOffer, Generation: 3, Ufrag: "abcd", Password: "abcdefghijklmnopqrstuv"})
+	wantKind(t, "an offer by the answerer", verifyRestart(&own, &a.t, answerer), session.Integrity)
 	c, _ := offers(t, alice, bob.ID(), "ctx")
 	wantKind(t, "another session", verifyRestart(&honest, &c.t, offerer), session.Integrity)
 }

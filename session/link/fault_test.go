@@ -246,6 +246,9 @@ func TestTooManyStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	_, err = s.Read(make([]byte, 1))
 	wantKind(t, "the peer's limit", err, session.Busy)
 	a.mu.Lock()

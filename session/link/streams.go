@@ -154,11 +154,11 @@ func (l *Link) serve(handlers context.Context, c *conn, s *sctp.Stream, id uint1
 	s.SetDefaultPayloadType(sctp.PayloadTypeWebRTCBinary)
 	config := channelConfig(false, c.log)
 	dc, err := datachannel.Server(s, config)
+	_ = s.SetReadDeadline(time.Time{}) // ends pion's timer as well
 	if err != nil || config.ChannelType != datachannel.ChannelTypeReliable {
 		_ = s.Close() // not a data channel as we know them
 		return
 	}
-	_ = s.SetReadDeadline(time.Time{})
 	offer, err := stream.Receive(ctx, newChannel(c, dc, &l.sent, &l.received), l.streamOptions())
 	if err != nil {
 		c.log.Debug("no header", "error", err)
