@@ -36,7 +36,7 @@ Say what this network allows: which address families it has, what its NAT does
 (RFC 5780), whether UDP gets out, how each transport of the relay is reached,
 how fast the signaling server answers. It asks the configured servers, or those
 given with --server, and nobody else.`),
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), io, f) },
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,26 +12,32 @@ import (
 
 // events prints what happens: a JSON object a line, or a line for people.
 type events struct {
-	io   stdio
-	json bool
-	mu   sync.Mutex
+	prompt *prompt // of the same terminal
+	json   *json.Encoder
+	mu     sync.Mutex
 }
 
-func newEvents(io stdio, json bool) *events { return &events{io: io, json: json} }
+func newEvents(io stdio, f *flags, p *prompt) *events {
+	e := &events{prompt: p}
+	if f.json {
+		e.json = json.NewEncoder(io.out)
+	}
+	return e
+}
 
 func (e *events) print(ev node.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.json {
+	if e.json != nil {
 		if ev.Time.IsZero() {
 			ev.Time = time.Now()
 		}
 		// A reader that has gone away is noticed by the signal, not here.
-		_ = json.NewEncoder(e.io.out).Encode(ev)
+		_ = e.json.Encode(ev)
 		return
 	}
 	if line := describeEvent(ev); line != "" {
-		fmt.Fprintf(e.io.out, "%s  %s\n", time.Now().Format("15:04:05"), line)
+		e.prompt.print(time.Now().Format("15:04:05") + "  " + line)
 	}
 }
 
@@ -45,6 +52,9 @@ func describeEvent(ev node.Event) string {
 	case node.EventApproved:
 		return fmt.Sprintf("%s may come in.", who)
 	case node.EventRefused:
+		if ev.Reason == "" {
+			return fmt.Sprintf("%s was not let in.", who)
+		}
 		return fmt.Sprintf("%s was not let in: %s.", who, ev.Reason)
 	case node.EventFailed:
 		return fmt.Sprintf("An attempt with a wrong code failed; %d left.", ev.Left)
@@ -57,13 +67,30 @@ func describeEvent(ev node.Event) string {
 	case node.EventLeft:
 		return fmt.Sprintf("%s has left.", who)
 	case node.EventOpened:
-		return fmt.Sprintf("%s: %s %s begins.", who, ev.What, ev.Action)
+		return fmt.Sprintf("%s: %s, %s.", who, ev.What, doing(ev.Action))
 	case node.EventClosed:
-		return fmt.Sprintf("%s: %s %s ends.", who, ev.What, ev.Action)
+		if strings.HasPrefix(ev.What, "terminal") { // other things end by themselves
+			return fmt.Sprintf("%s: %s, left.", who, ev.What)
+		}
 	case node.EventDenied:
 		return fmt.Sprintf("%s was refused %s %s: %s.", who, ev.What, ev.Action, ev.Reason)
 	case node.EventEnded:
 		return "The share has ended, and everything it granted."
 	}
 	return ""
+}
+
+// doing says what an action is, for people.
+func doing(action string) string {
+	switch action {
+	case "view":
+		return "watching"
+	case "control":
+		return "watching and typing"
+	case "read":
+		return "reading"
+	case "write":
+		return "changing"
+	}
+	return action
 }

@@ -49,7 +49,7 @@ func newLs(io stdio, f *flags) *cobra.Command {
 		Use:     "ls PEER:SHARE[/PATH]",
 		Short:   "List a shared folder",
 		Example: "  tandem ls alice:project\n  tandem ls -l alice:project/docs",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withFolder(cmd.Context(), io, f, args[0], func(ctx context.Context, c *folder.Client, p place) error {
 				entries, skipped, err := c.List(ctx, p.path)
@@ -102,7 +102,7 @@ Copy a file or folder from a peer, verified to the last byte. What was
 interrupted goes on where it stopped when you run it again. DEST is a file, a
 folder to copy into, or - for standard output; without it, the current folder.`),
 		Example: "  tandem get alice:project/report.pdf\n  tandem get alice:project backup/",
-		Args:    cobra.RangeArgs(1, 2),
+		Args:    takes(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withFolder(cmd.Context(), io, f, args[0], func(ctx context.Context, c *folder.Client, p place) error {
 				dest := "."
@@ -142,7 +142,7 @@ interrupted goes on where it stopped when you run it again. A PATH that ends
 in / or is a folder takes SRC under its own name; SRC may be - for standard
 input.`),
 		Example: "  tandem put report.pdf alice:project\n  tandem put photos/ alice:project/photos",
-		Args:    cobra.ExactArgs(2),
+		Args:    takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withFolder(cmd.Context(), io, f, args[1], func(ctx context.Context, c *folder.Client, p place) error {
 				src := args[0]

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,8 +25,10 @@ and opens their terminal if there is one; Enter ~ . leaves it. While it runs,
 other verbs in other terminals use the same session.`),
 		Example: `  tandem join 4821-wolf-paper-lunar
   tandem join 'https://tandem.example/j#…'`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runJoin(cmd.Context(), io, f, args[0]) },
+		Args: takes(1, 4),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runJoin(cmd.Context(), io, f, strings.Join(args, "-"))
+		},
 	}
 }
 
@@ -37,13 +40,25 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
 	if err != nil {
 		return err
 	}
+	out := newEvents(io, f, newPrompt(io))
+	met := false
+	cfg.Events = func(e node.Event) {
+		switch {
+		case f.json:
+		case e.Event == node.EventMet:
+			met = true
+			fmt.Fprintf(io.out, "Met the host.\n  fingerprint  %s\nWaiting to be let in…\n", wordGroups(e.Words))
+		case e.Event == node.EventPath:
+			out.print(e)
+		}
+	}
 	b, err := node.Connect(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = b.Close() }() // whatever it served has been reported
 	if !f.json {
-		fmt.Fprintln(io.out, "Joining; the person at the other end may have to let you in…")
+		fmt.Fprintln(io.out, "Looking for the host…")
 	}
 	joined, err := b.Join(ctx, invite, f.servers)
 	if session.KindOf(err) == session.Exists {
@@ -59,32 +74,50 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
 	}
 	peer := node.Bound{Backend: b, Peer: joined.Peer.ID.String()}
 	if f.json {
-		newEvents(io, true).print(node.Event{
+		out.print(node.Event{
 			Event: node.EventJoined, Peer: &joined.Peer, Words: joined.Words, Offers: joined.Offers, Path: &joined.Path,
 		})
-		return waitForEnd(ctx, io)
+		ctx, cancel := untilEnd(ctx, io)
+		defer cancel()
+		err := stay(ctx, peer)
+		if err != nil {
+			_, why := session.Public(err)
+			out.print(node.Event{Event: node.EventLeft, Peer: &joined.Peer, Reason: why})
+		}
+		return err
 	}
-	printJoined(io, joined)
+	printJoined(io, joined, !met)
 	right, ok := terminalRight(joined.Offers)
 	if !ok {
 		fmt.Fprintln(io.out, "Connected. Ctrl-C leaves.")
-		<-ctx.Done()
-		return nil
+		return stay(ctx, peer)
 	}
 	fmt.Fprintln(io.out, "Opening the terminal. Enter ~ . leaves it.")
 	return attach(ctx, io, peer, terminal.Request{Right: right})
 }
 
 // printJoined shows who was reached and what they offer.
-func printJoined(io stdio, j node.Joined) {
+func printJoined(io stdio, j node.Joined, fingerprint bool) {
 	fmt.Fprintf(io.out, "Reached %s, %s.\n", j.Alias, describePath(j.Path))
-	fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(j.Words))
+	if fingerprint {
+		fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(j.Words))
+	}
 	fmt.Fprintf(io.out, "  offers       %s\n", describeRights(j.Offers))
 	for _, r := range j.Offers {
 		if strings.HasPrefix(r.Service, "folder/") {
-			fmt.Fprintf(io.out, "  in another terminal: tandem ls %[1]s:%[2]s   tandem get %[1]s:%[2]s/FILE\n", j.Alias, session.Printable(r.Resource))
+			fmt.Fprintf(io.out, "  in another window   tandem ls %[1]s:%[2]s   tandem get %[1]s:%[2]s/FILE\n", j.Alias, session.Printable(r.Resource))
 		}
 	}
+}
+
+// stay returns when the person leaves, with nil, or when the session ends.
+func stay(ctx context.Context, peer node.Bound) error {
+	err := peer.Backend.Ended(ctx, peer.Peer)
+	if ctx.Err() != nil {
+		return nil
+	}
+	_, why := session.Public(err)
+	return &session.Error{Op: "join", Kind: session.Unavailable, Text: "the session has ended", Err: errors.New(why)}
 }
 
 // terminalRight is the most that is offered at a terminal.
@@ -104,18 +137,14 @@ func terminalRight(offers []node.Right) (terminal.Right, bool) {
 	return best, found
 }
 
-// waitForEnd returns when standard input ends or ctx does.
-func waitForEnd(ctx context.Context, s stdio) error {
-	ended := make(chan struct{})
+// untilEnd is ctx, ended as well when standard input ends.
+func untilEnd(ctx context.Context, s stdio) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
 	go func() { // a read of standard input can't be called back
 		_, _ = io.Copy(io.Discard, s.in)
-		close(ended)
+		cancel()
 	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-	return nil
+	return ctx, cancel
 }
 
 // attach connects this terminal to a peer's, and ends the program as the

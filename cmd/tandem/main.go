@@ -13,35 +13,39 @@
 //	6    authentication or verification failed
 //	130  interrupted
 //
-// `tandem shell` exits as the remote shell did, and with 255 for a failure of
-// its own.
+// Ctrl-C is how a share, a server and a join without a terminal end: they exit
+// with 0, unless a question was left without an answer. `tandem shell`, and
+// `tandem join` with a terminal, exit as the remote shell did, and shell with 255 for a
+// failure of its own.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	goio "io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/charmbracelet/fang"
-
-	"tandem/session"
 )
 
 // stdio is what a verb reads, writes and looks up; tests give their own.
 type stdio struct {
 	in  *os.File
-	out io.Writer
-	err io.Writer
+	out goio.Writer
+	err goio.Writer
 	env func(string) string
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C doesn't wait for anything
 	code := run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv})
 	stop()
 	os.Exit(code)
@@ -53,72 +57,16 @@ func run(ctx context.Context, args []string, io stdio) int {
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(printError))
-	var exit exitError
-	if errors.As(err, &exit) {
-		return int(exit)
-	}
-	return exitCode(ctx, err)
-}
-
-// exitUnreachable is also what the doctor says when nothing works.
-const exitUnreachable = 5
-
-// exitError ends the program with a remote program's exit code, in silence.
-type exitError int
-
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
-// usageError is a command line that can't be meant.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-func exitCode(ctx context.Context, err error) int {
-	var usage usageError
-	var failed *session.Error
+	usage := markUsage(root)
+	silent := func(goio.Writer, fang.Styles, error) {} // below, once
+	err := usage(fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(silent)))
+	code := exitCode(ctx, err)
 	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		return 2
-	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || session.KindOf(err) == session.Canceled):
-		return 130
-	case !errors.As(err, &failed) && !errors.Is(err, context.DeadlineExceeded):
-		if isUsage(err) {
-			return 2
-		}
-		return 1
+	case err == nil || errors.As(err, new(exitError)):
+	case code == exitInterrupted:
+		fmt.Fprintln(io.err, "tandem: interrupted")
+	default:
+		printError(io.err, err)
 	}
-	switch session.KindOf(err) {
-	case session.Denied, session.Revoked:
-		return 3
-	case session.NotFound, session.Expired:
-		return 4
-	case session.Unavailable, session.Timeout:
-		return exitUnreachable
-	case session.Integrity:
-		return 6
-	case session.Invalid:
-		return 2
-	}
-	return 1
-}
-
-// printError says what happened in one line and what to do next in another.
-func printError(w io.Writer, _ fang.Styles, err error) {
-	var exit exitError
-	if errors.As(err, &exit) {
-		return
-	}
-	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(w, "tandem: interrupted")
-		return
-	}
-	fmt.Fprintf(w, "tandem: %s\n", session.Printable(err.Error()))
-	if hint := session.Hint(err); hint != "" {
-		fmt.Fprintf(w, "        %s\n", session.Printable(hint))
-	}
+	return code
 }

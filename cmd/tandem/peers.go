@@ -19,7 +19,7 @@ func newPeers(io stdio, f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "peers",
 		Short: "List the peers this device knows, and how it reaches them",
-		Args:  cobra.NoArgs,
+		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
 				peers, err := b.Peers(ctx)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -28,7 +29,16 @@ Put your terminal, folders and ports next to a colleague's, peer to peer.
 
 Servers and relays only introduce the two of you: they can't read, change or
 enter a session.`),
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			err := usageError{error: fmt.Errorf("there is no verb %q", args[0])}
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				err.hint = fmt.Sprintf("Is it `tandem %s`?", strings.Join(near, "` or `tandem "))
+			}
+			return err
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	p := root.PersistentFlags()
@@ -44,15 +54,20 @@ enter a session.`),
 	return root
 }
 
-// isUsage recognises the errors that cobra and pflag make of a command line;
-// they have no types of their own.
-func isUsage(err error) bool {
-	for _, prefix := range []string{"unknown ", "flag ", "invalid argument ", "accepts ", "requires ", "required flag", "bad flag", "if any flags"} {
-		if strings.HasPrefix(err.Error(), prefix) {
-			return true
+// takes checks the number of arguments, and says what they are by the usage line.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		_, form, _ := strings.Cut(cmd.Use, " ")
+		switch {
+		case len(args) < least:
+			return usagef("`%s` needs %s", cmd.CommandPath(), form)
+		case len(args) > most && most == 0:
+			return usagef("`%s` takes no arguments, and %q is one", cmd.CommandPath(), args[0])
+		case len(args) > most:
+			return usagef("`%s` takes %s; %q is too much", cmd.CommandPath(), form, args[most])
 		}
+		return nil
 	}
-	return false
 }
 
 // logger writes to standard error what --log or the configuration asks for,

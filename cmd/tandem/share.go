@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mdp/qrterminal/v3"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"tandem/session"
 	"tandem/share/node"
@@ -30,7 +33,7 @@ itself, which guests on the same network find by the code.`),
 		Example: `  tandem share --terminal            a guest may type into a shell of yours
   tandem share --terminal --view-only  a guest may watch it
   tandem share ~/project --write     a guest may read and change the folder`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				share.Folder = args[0]
@@ -70,16 +73,16 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 	if err != nil {
 		return err
 	}
-	out := newEvents(io, f.json)
-	cfg.Events = out.print
 	prompt := newPrompt(io)
+	out := newEvents(io, f, prompt)
+	cfg.Events = out.print
 	switch {
 	case always:
 		share.Approve = func(context.Context, node.Guest) error { return nil }
 	case f.json || !prompt.interactive():
-		return usagef("nobody is at the keyboard to approve guests: add --approve always")
+		return usagef("nobody is at the keyboard to let guests in: add --approve always")
 	default:
-		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, io, prompt, g) }
+		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, prompt, share, g) }
 	}
 
 	n, err := node.Serve(ctx, cfg)
@@ -91,29 +94,66 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 	if err != nil {
 		return err
 	}
-	out.print(node.Event{
-		Event: node.EventInvite, Code: shared.Code, Link: shared.Link, Expires: shared.Expires, Offers: shared.Offers,
-	})
-	if !f.json {
-		printInvite(io, shared)
+	if f.json {
+		out.print(node.Event{
+			Event: node.EventInvite, Code: shared.Code, Link: shared.Link, Expires: shared.Expires, Offers: shared.Offers,
+		})
+	} else {
+		printInvite(io, share, shared)
 	}
 	<-ctx.Done()
+	unanswered := prompt.asking()
+	if err := n.Close(); err != nil {
+		return err
+	}
 	out.print(node.Event{Event: node.EventEnded})
-	return n.Close()
+	if unanswered {
+		return exitError(exitInterrupted)
+	}
+	return nil
 }
 
 // printInvite shows the invite for people: the code to say, the link to send,
 // the QR code to point a phone at.
-func printInvite(io stdio, s *node.Shared) {
-	if file, ok := io.out.(*os.File); ok && isTerminal(file) {
-		qrterminal.GenerateHalfBlock(s.Link, qrterminal.L, io.out)
-	}
+func printInvite(io stdio, share node.Share, s *node.Shared) {
+	printQR(io, s.Link)
 	fmt.Fprintf(io.out, "\n  code   %s\n  link   %s\n\n", s.Code, s.Link)
-	fmt.Fprintf(io.out, "The guest runs  tandem join %s", s.Code)
-	if s.Server != "" {
-		fmt.Fprintf(io.out, " --server %s", s.Server)
+	if s.Server == "" {
+		fmt.Fprintf(io.out, "Guests on this network run   tandem join %s\n", s.Code)
+	} else {
+		fmt.Fprintf(io.out, "Guests run   tandem join %s --server %s\n", s.Code, s.Server)
 	}
-	fmt.Fprintf(io.out, "\nShared: %s. Works until %s. Ctrl-C ends it.\n", describeRights(s.Offers), s.Expires.Local().Format("15:04"))
+	if share.Terminal && s.Here {
+		fmt.Fprintln(io.out, "You see the same terminal in another window with   tandem shell .")
+	}
+	guests := "for one guest"
+	if share.Uses > 1 {
+		guests = fmt.Sprintf("for %d guests", share.Uses)
+	}
+	expires := s.Expires.Local().Format("15:04")
+	if time.Until(s.Expires) > 12*time.Hour {
+		expires = s.Expires.Local().Format("Mon 2 Jan 15:04")
+	}
+	fmt.Fprintf(io.out, "Shared: %s; until %s, %s. Ctrl-C ends it.\n", describeRights(s.Offers), expires, guests)
+}
+
+// printQR draws text, if standard output is a terminal that has the room.
+func printQR(io stdio, text string) {
+	file, ok := io.out.(*os.File)
+	if !ok || !isTerminal(file) || io.env("TERM") == "dumb" {
+		return
+	}
+	cols, _, err := term.GetSize(int(file.Fd()))
+	var code strings.Builder
+	qrterminal.GenerateWithConfig(text, qrterminal.Config{
+		Level: qrterminal.L, Writer: &code, HalfBlocks: true, QuietZone: 2,
+		BlackChar: qrterminal.BLACK_BLACK, BlackWhiteChar: qrterminal.BLACK_WHITE,
+		WhiteChar: qrterminal.WHITE_WHITE, WhiteBlackChar: qrterminal.WHITE_BLACK,
+	})
+	line, _, _ := strings.Cut(code.String(), "\n")
+	if err == nil && utf8.RuneCountInString(line) <= cols {
+		fmt.Fprint(io.out, code.String())
+	}
 }
 
 // describeRights says in words what is offered.
@@ -121,11 +161,21 @@ func describeRights(rights []node.Right) string {
 	var parts []string
 	for _, r := range rights {
 		service, _, _ := strings.Cut(r.Service, "/")
-		actions := strings.Join(r.Actions, " and ")
-		if r.Resource != "" {
-			service += " " + session.Printable(r.Resource)
+		may := strings.Join(r.Actions, " and ")
+		switch may {
+		case "view and control":
+			may = "watch and type"
+		case "view":
+			may = "only watch"
+		case "read":
+			may = "only read"
+		case "read and write":
+			may = "read and change"
 		}
-		parts = append(parts, fmt.Sprintf("%s (%s)", service, session.Printable(actions)))
+		if r.Resource != "" {
+			service += " " + r.Resource
+		}
+		parts = append(parts, session.Printable(fmt.Sprintf("%s (%s)", service, may)))
 	}
 	if len(parts) == 0 {
 		return "nothing"
@@ -134,11 +184,15 @@ func describeRights(rights []node.Right) string {
 }
 
 // askApproval shows who asks for what. Only a deliberate "yes" lets them in.
-func askApproval(ctx context.Context, io stdio, p *prompt, g node.Guest) error {
-	fmt.Fprintf(io.out, "\n%s asks to join.\n", quoteName(g.Peer))
-	fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(g.Words))
-	fmt.Fprintf(io.out, "  would get    %s\n", describeRights(g.Offers))
-	answer, err := p.ask(ctx, "Let them in? Type yes or no: ", "yes", "no")
+func askApproval(ctx context.Context, p *prompt, share node.Share, g node.Guest) error {
+	var about strings.Builder
+	fmt.Fprintf(&about, "%s asks to join.\n", quoteName(g.Peer))
+	fmt.Fprintf(&about, "  fingerprint  %s\n", wordGroups(g.Words))
+	fmt.Fprintf(&about, "  would get    %s", describeRights(g.Offers))
+	if dir, err := filepath.Abs(share.Folder); share.Folder != "" && err == nil {
+		fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(dir))
+	}
+	answer, err := p.ask(ctx, about.String(), "Let them in? Type yes or no: ", "yes", "no")
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/charmbracelet/fang"
 	"github.com/spf13/cobra"
 
 	"tandem/session"
@@ -20,8 +19,9 @@ func newShell(io stdio, f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell PEER [-- PROGRAM [ARGUMENT…]]",
 		Short: "Open a peer's terminal, or run a program there",
-		Long: `Open a peer's terminal, or run a program in a terminal of its own there.
-Exits as the program did, and with 255 for a failure of tandem's own.`,
+		Long: `Open a peer's terminal, or run a program in a terminal of its own there. The
+peer "." is a share of your own that runs in another window. Exits as the
+program did, and with 255 for a failure of tandem's own.`,
 		Example: `  tandem shell alice
   tandem shell alice -- uptime`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -32,6 +32,12 @@ Exits as the program did, and with 255 for a failure of tandem's own.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
+				if _, running := b.(*node.Client); args[0] == node.Own && !running {
+					return &session.Error{
+						Op: "shell", Kind: session.NotFound, Text: "no tandem of yours is running here",
+						Hint: "`tandem share --terminal` shares a terminal; `tandem shell .` then shows it in another window.",
+					}
+				}
 				request := terminal.Request{Params: terminal.Params{Argv: args[1:]}}
 				if view {
 					request.Right = terminal.View
@@ -41,7 +47,7 @@ Exits as the program did, and with 255 for a failure of tandem's own.`,
 			var exit exitError
 			var usage usageError
 			if err != nil && !errors.As(err, &exit) && !errors.As(err, &usage) && session.KindOf(err) != session.Canceled {
-				printError(io.err, fang.Styles{}, err)
+				printError(io.err, err)
 				return exitError(shellFailure)
 			}
 			return err

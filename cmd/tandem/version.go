@@ -37,7 +37,7 @@ func newVersion(io stdio, f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if f.json {
 				return json.NewEncoder(io.out).Encode(map[string]string{

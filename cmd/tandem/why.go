@@ -17,7 +17,7 @@ func newWhy(io stdio, f *flags) *cobra.Command {
 		Use:     "why PEER",
 		Short:   "Say over which path a peer is reached, and why not directly",
 		Example: "  tandem why alice",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
 				p, err := b.Why(ctx, args[0])
