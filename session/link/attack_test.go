@@ -135,8 +135,8 @@ func TestUnknownKeyShare(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		switch {
-		case e.Type == typeOffer:
+		switch e.Type {
+		case typeOffer:
 			aliceSays = transcript{
 				kind: kindTrunk, context: contextDigest(nil), offerer: alice.ID(), answerer: mallory.ID(),
 				expires: e.Expires, offerNonce: e.Nonce, offerSDP: sdpDigest(e.SDP),
@@ -145,7 +145,7 @@ func TestUnknownKeyShare(t *testing.T) {
 			bobHears.offerer, bobHears.answerer = mallory.ID(), bob.ID()
 			e.From, e.To = &bobHears.offerer, &bobHears.answerer
 			e.Sig = mallory.Sign(bobHears.offer())
-		case e.Type == typeAnswer:
+		case typeAnswer:
 			aliceSays.answerNonce, aliceSays.answerSDP = e.Nonce, sdpDigest(e.SDP)
 			e.Sig = mallory.Sign(aliceSays.answer())
 		}
@@ -214,6 +214,14 @@ func hostile(t *testing.T, accept Config, prepare, misbehave func(*conn)) error 
 
 func nothing(*conn) {}
 
+// untilOver waits until the other side has ended the connection.
+func (c *conn) untilOver() {
+	select {
+	case <-c.ending:
+	case <-c.done:
+	}
+}
+
 // The right ICE password and S1, but another certificate than the signed one.
 func TestWrongCertificate(t *testing.T) {
 	err := hostile(t, Config{}, func(c *conn) {
@@ -239,13 +247,13 @@ func TestApplicationFrameBeforeConfirm(t *testing.T) {
 		}
 		header := append([]byte{1}, `{"service":"secret/1"}`...)
 		_, _ = dc.Write(header) // fails if the answerer has noticed already
-		<-p.done
+		p.untilOver()
 	})
 	wantKind(t, "answerer", err, session.Integrity)
 }
 
 func TestConfirmMissing(t *testing.T) {
-	err := hostile(t, Config{confirmTimeout: 300 * time.Millisecond}, nothing, func(p *conn) { <-p.done })
+	err := hostile(t, Config{confirmTimeout: 300 * time.Millisecond}, nothing, func(p *conn) { p.untilOver() })
 	wantKind(t, "answerer", err, session.Timeout)
 }
 
@@ -254,7 +262,7 @@ func TestConfirmForged(t *testing.T) {
 		if err := p.send(makeConfirm(newDevice(t), &p.transcript, offerer)); err != nil {
 			t.Fatal(err)
 		}
-		<-p.done
+		p.untilOver()
 	})
 	wantKind(t, "answerer", err, session.Integrity)
 }
@@ -265,7 +273,7 @@ func TestConfirmSkipped(t *testing.T) {
 		if err := p.send(envelope{Type: typeReady}); err != nil {
 			t.Fatal(err)
 		}
-		<-p.done
+		p.untilOver()
 	})
 	wantKind(t, "answerer", err, session.Integrity)
 }
@@ -279,7 +287,7 @@ func TestControlViolation(t *testing.T) {
 		if _, err := p.control.Write([]byte(`{"v":1,"t":"confirm","sig":"AAAA"}`)); err != nil {
 			t.Fatal(err)
 		}
-		<-p.done
+		p.untilOver()
 	})
 	wantKind(t, "answerer", err, session.Invalid)
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"crypto/rand"
-	"fmt"
 	mathrand "math/rand/v2"
 	"strings"
 	"testing"
@@ -468,7 +467,7 @@ func checkAgreement(t *testing.T, sides []*side, mallory *device) {
 	nonces := make(map[string]bool)
 	for _, s := range sides {
 		if s.role == answerer && s.believes {
-			key := fmt.Sprint(s.t.offerer, s.t.offerNonce)
+			key := s.t.offerer.String() + string(s.t.offerNonce)
 			if nonces[key] {
 				t.Error("one offer made two sessions")
 			}

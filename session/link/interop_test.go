@@ -59,7 +59,7 @@ func TestPeerConnectionGuest(t *testing.T) {
 		kind: kindTrunk, context: contextDigest(nil), offerer: guest.ID(), answerer: host.ID(),
 		expires: time.Now().Add(offerLifetime).Unix(), offerNonce: randomNonce(),
 	}
-	send(t, ctx, sigGuest, makeOffer(guest, &tr, d, sdp))
+	send(ctx, t, sigGuest, makeOffer(guest, &tr, d, sdp))
 	for {
 		b, err := sigGuest.Receive(ctx)
 		if err != nil {
@@ -80,9 +80,9 @@ func TestPeerConnectionGuest(t *testing.T) {
 		}
 		break
 	}
-	wait(t, ctx, open)
+	wait(ctx, t, open)
 	sendControl(t, control, makeConfirm(guest, &tr, offerer))
-	e, err := parseEnvelope(next(t, ctx, messages))
+	e, err := parseEnvelope(next(ctx, t, messages))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestPeerConnectionGuest(t *testing.T) {
 	dc.OnMessage(func(m webrtc.DataChannelMessage) { frames <- m.Data })
 	opened := make(chan struct{})
 	dc.OnOpen(func() { close(opened) })
-	wait(t, ctx, opened)
+	wait(ctx, t, opened)
 	header, err := json.Marshal(session.Header{Service: "echo/1"})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestPeerConnectionGuest(t *testing.T) {
 		}
 	}
 	for {
-		if f := next(t, ctx, frames); f[0] == typeData {
+		if f := next(ctx, t, frames); f[0] == typeData {
 			if string(f[1:]) != "hello" {
 				t.Errorf("echo %q", f[1:])
 			}
@@ -130,7 +130,7 @@ func TestPeerConnectionGuest(t *testing.T) {
 	}
 }
 
-func send(t *testing.T, ctx context.Context, sig session.Signaler, e envelope) {
+func send(ctx context.Context, t *testing.T, sig session.Signaler, e envelope) {
 	t.Helper()
 	b, err := e.marshal()
 	if err == nil {
@@ -152,7 +152,7 @@ func sendControl(t *testing.T, dc *webrtc.DataChannel, e envelope) {
 	}
 }
 
-func wait(t *testing.T, ctx context.Context, ch <-chan struct{}) {
+func wait(ctx context.Context, t *testing.T, ch <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-ch:
@@ -161,7 +161,7 @@ func wait(t *testing.T, ctx context.Context, ch <-chan struct{}) {
 	}
 }
 
-func next(t *testing.T, ctx context.Context, ch <-chan []byte) []byte {
+func next(ctx context.Context, t *testing.T, ch <-chan []byte) []byte {
 	t.Helper()
 	select {
 	case b := <-ch:
