@@ -296,6 +296,9 @@ func TestWatcherLeavesWithInterrupt(t *testing.T) {
 	d.sees("visible")
 	d.types("echo typed\r")
 	_ = syscall.Kill(os.Getpid(), syscall.SIGWINCH)
+	// Long enough for either to have reached the host.
+	host.types("echo fir''st; sleep 0.1; echo sec''ond\n")
+	d.sees("second")
 	d.types("\x03")
 	if o := await(t, ended); !o.Detached || o.err != nil {
 		t.Errorf("%+v", o)
@@ -327,10 +330,20 @@ func TestQueriesAreAnsweredOnce(t *testing.T) {
 	c := newDesk(t, size80)
 	endC := c.sit(t.Context(), guest, Request{}, Options{})
 	c.sees("[]two")
-	for d, ended := range map[*desk]<-chan outcome{a: endA, b: endB, c: endC} {
+	leave := func(d *desk, ended <-chan outcome) {
 		d.types("\r~.")
 		await(t, ended)
 	}
+	leave(a, endA)
+	leave(b, endB)
+	leave(c, endC)
+	// Nor does one that answers from now on.
+	e := newDesk(t, size80)
+	endE := e.sit(t.Context(), guest, Request{}, Options{})
+	e.sees("[]two")
+	typist.types("[\x1b[c]three\n")
+	e.sees("[\x1b[c]three")
+	leave(e, endE)
 }
 
 // pipes is a TTY of two pipes, and the test's ends.
@@ -518,4 +531,49 @@ func TestTerminalGoneMeanwhile(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	d.restored()
+}
+
+// TestPipedInputWaits: what a pipe delivers while there is no stream is not
+// dropped, as a person's typing is.
+func TestPipedInputWaits(t *testing.T) {
+	s, _ := share(t, Config{Argv: []string{"/bin/cat"}})
+	sessions := make(chan *sessiontest.Session, 2)
+	back := make(chan struct{}, 1)
+	back <- struct{}{}
+	open := func(ctx context.Context, h session.Header) (session.Stream, error) {
+		<-back
+		_, guest := sessiontest.Pair(t, sessiontest.Serve(s), nil)
+		sessions <- guest
+		return guest.Open(ctx, h)
+	}
+	tty, in, out := pipes(t)
+	welcomed, lost := make(chan struct{}, 2), make(chan struct{}, 2)
+	ended := background(func() (Result, error) {
+		return Run(t.Context(), open, Request{}, tty, Options{
+			Notice: func(string) { lost <- struct{}{} },
+			Events: func(e Event) {
+				if _, ok := e.(Welcome); ok {
+					welcomed <- struct{}{}
+				}
+			},
+		})
+	})
+	<-welcomed
+	(<-sessions).Cut()
+	<-lost
+	if _, err := in.WriteString("late\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = in.Close()
+	go func() {
+		time.Sleep(20 * time.Millisecond) // for the input to be dropped, if it is
+		back <- struct{}{}
+	}()
+	if o := await(t, ended); o.err != nil || o.Code != 0 {
+		t.Errorf("%+v", o)
+	}
+	_ = tty.Out.Close()
+	if output, err := io.ReadAll(out); err != nil || !strings.Contains(string(output), "late\r\nlate\r\n") {
+		t.Errorf("%q, %v", output, err)
+	}
 }

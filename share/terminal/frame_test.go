@@ -70,6 +70,8 @@ func TestMalformedFrames(t *testing.T) {
 		}
 		if m, err := newFrameReader(bytes.NewReader(raw)).next(); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("%s: %+v, %v; want an error other than EOF", name, m, err)
+		} else if name == "too long" && session.KindOf(err) != session.TooLarge {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	unknown := []byte("\x7f\x00\x00\x00\x02xx\x44\x00\x00\x00\x00")

@@ -137,10 +137,7 @@ func (s *Service) serve(ctx context.Context, offer session.Offer) error {
 	if err != nil {
 		return err
 	}
-	v := &viewer{terminal: t, peer: offer.Peer(), right: right}
-	if right == Control {
-		v.size = params.Size
-	}
+	v := &viewer{terminal: t, peer: offer.Peer(), right: right, size: params.Size}
 	if err := t.attach(v, made, params.Resume); err != nil {
 		return err
 	}

@@ -272,15 +272,17 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 			v.toldTaken = v.input.taken
 			frames = appendFrame(frames, taken(v.toldTaken))
 		}
-		if v.next < t.ring.start() {
+		credit := v.next-v.acked < Window
+		if credit && v.next < t.ring.start() {
 			// Far behind: go on near the end, or the gap would soon open again.
 			to := t.ring.context(contextBytes)
 			frames = appendFrame(frames, Gap{From: v.next, To: to})
 			t.log.Info("viewer was too slow", "viewer", v.number, "missed", to-v.next)
 			v.next = to
+			credit = v.next-v.acked < Window
 			t.requestRedraw()
 		}
-		if v.next < t.ring.end && v.next-v.acked < Window {
+		if credit && v.next < t.ring.end {
 			n := t.ring.read(v.next, data)
 			frames = appendFrame(frames, Output{Offset: v.next, Data: data[:n]})
 			v.next += uint64(n)
