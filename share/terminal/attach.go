@@ -74,7 +74,7 @@ const (
 // What is typed while there is no stream is dropped: nobody sees where it
 // would go. A first attempt that fails is not repeated.
 func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Options) (Result, error) {
-	if request.Size.IsZero() {
+	if request.IsZero() {
 		request.Size = tty.Size()
 	}
 	header, err := request.Header()

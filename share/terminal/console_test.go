@@ -132,7 +132,7 @@ type outcome struct {
 // sit attaches the desk in the background.
 func (d *desk) sit(ctx context.Context, guest session.Session, r Request, o Options) <-chan outcome {
 	d.t.Helper()
-	if r.Size.IsZero() {
+	if r.IsZero() {
 		r.Size = d.tty.Size()
 	}
 	header, err := r.Header()

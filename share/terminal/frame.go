@@ -161,11 +161,13 @@ func (m Exit) appendBody(b []byte) []byte    { return appendJSON(b, m) }
 func (m Output) appendBody(b []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(b, m.Offset), m.Data...)
 }
+
 func (m Gap) appendBody(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, m.From), m.To)
 }
-func (m Size) appendBody(b []byte) []byte {
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, m.Cols), m.Rows)
+
+func (s Size) appendBody(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, s.Cols), s.Rows)
 }
 func (m resize) appendBody(b []byte) []byte { return Size(m).appendBody(b) }
 func (m taken) appendBody(b []byte) []byte  { return binary.BigEndian.AppendUint64(b, uint64(m)) }
@@ -201,7 +203,7 @@ func decode(kind byte, body []byte) (message, error) {
 		}
 		id, err := hex.DecodeString(m.Terminal)
 		if err != nil || len(id) != 16 || m.Right != View && m.Right != Control ||
-			m.Offset > maxOffset || m.Live > maxOffset || !m.Size.valid() {
+			m.Offset > maxOffset || m.Live > maxOffset || !m.valid() {
 			return nil, errBody
 		}
 		m.Name = session.PrintableName(m.Name)
@@ -243,7 +245,7 @@ func decode(kind byte, body []byte) (message, error) {
 		}
 		for i := range m.Viewers {
 			v := &m.Viewers[i]
-			if v.Right != View && v.Right != Control || !v.Size.IsZero() && !v.Size.valid() {
+			if v.Right != View && v.Right != Control || !v.IsZero() && !v.valid() {
 				return nil, errBody
 			}
 			v.Name = session.PrintableName(v.Name)

@@ -18,9 +18,11 @@ var golden = []struct {
 	message message
 	hex     string
 }{
-	{Welcome{Terminal: strings.Repeat("0f", 16), Name: "main", Right: View, Viewer: 2, Offset: 5, Live: 9, Size: Size{80, 24}},
+	{
+		Welcome{Terminal: strings.Repeat("0f", 16), Name: "main", Right: View, Viewer: 2, Offset: 5, Live: 9, Size: Size{80, 24}},
 		"010000007f" + hex.EncodeToString([]byte(`{"terminal":"`+strings.Repeat("0f", 16)+
-			`","name":"main","right":"view","viewer":2,"offset":5,"live":9,"cols":80,"rows":24}`))},
+			`","name":"main","right":"view","viewer":2,"offset":5,"live":9,"cols":80,"rows":24}`)),
+	},
 	{Output{Offset: 258, Data: []byte("hi\x1b")}, "020000000b" + "0000000000000102" + "68691b"},
 	{Gap{From: 1, To: 65536}, "0300000010" + "0000000000000001" + "0000000000010000"},
 	{Size{Cols: 1000, Rows: 1}, "0400000004" + "03e8" + "0001"},

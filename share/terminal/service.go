@@ -191,7 +191,7 @@ func parse(h session.Header) (Right, Params, error) {
 			return invalid("the parameters can't be read")
 		}
 	}
-	if !p.Size.IsZero() && !p.Size.valid() {
+	if !p.IsZero() && !p.valid() {
 		return invalid("a terminal of %d by %d cells", p.Cols, p.Rows)
 	}
 	if p.Argv != nil {

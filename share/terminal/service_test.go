@@ -56,7 +56,6 @@ type watcher struct {
 	changed *sync.Cond
 	welcome Welcome
 	output  []byte // what came, gaps left out
-	last    []byte // the newest output only
 	events  []Event
 	exit    *Exit
 	err     error
