@@ -12,21 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"tandem/session"
-)
-
-const (
-	// hangupGrace is how long a program may take to end after SIGHUP.
-	hangupGrace = 400 * time.Millisecond
-	// killGrace is how long after that SIGKILL is repeated for those that
-	// were being born meanwhile.
-	killGrace = 400 * time.Millisecond
-	killPoll  = 10 * time.Millisecond
+	shared "tandem/share"
 )
 
 // process is a program on a pseudo-terminal, leader of a session of its own.
@@ -109,31 +100,9 @@ func (p *process) wait() Exit {
 
 func (p *process) resize(s Size) error { return setSize(p.master, s) }
 
-// kill ends every process of the program's session: first it asks by SIGHUP,
-// then it doesn't ask. It returns when none is left, or after
-// hangupGrace+killGrace. A process that has made a session of its own has left.
-func (p *process) kill() {
-	leader := p.cmd.Process.Pid
-	signalAll := func(signals ...unix.Signal) int {
-		members := sessionMembers(leader)
-		for _, pid := range members {
-			for _, s := range signals {
-				_ = unix.Kill(pid, s) // it may be gone already
-			}
-		}
-		return len(members)
-	}
-	// A stopped process takes the hangup only when it goes on.
-	left := signalAll(unix.SIGHUP, unix.SIGCONT)
-	for deadline := time.Now().Add(hangupGrace); left > 0 && time.Now().Before(deadline); {
-		time.Sleep(killPoll)
-		left = len(sessionMembers(leader))
-	}
-	for deadline := time.Now().Add(killGrace); left > 0 && time.Now().Before(deadline); {
-		left = signalAll(unix.SIGKILL)
-		time.Sleep(killPoll)
-	}
-}
+// kill ends every process of the program's session and returns when they are
+// gone, within a second.
+func (p *process) kill() { shared.EndSession(p.cmd.Process.Pid, unix.SIGHUP) }
 
 // loginShell is the user's shell: from /etc/passwd, else $SHELL, else /bin/sh.
 func loginShell() string {
