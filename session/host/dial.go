@@ -42,7 +42,7 @@ func (h *Host) Dial(ctx context.Context, peer session.PeerID) (session.Session, 
 			Hint: "Join a share of theirs once, with a code or a link.",
 		}
 	}
-	if s := h.Session(peer); s != nil {
+	if s := h.usable(peer); s != nil {
 		return s, nil
 	}
 	d, ok := h.dialing(entry)
@@ -88,7 +88,7 @@ func (h *Host) await(ctx context.Context, d *dial, peer session.PeerID) (session
 			defer timer.Stop()
 			giveUp = timer.C
 		case <-ticker.C:
-			if s := h.Session(peer); s != nil {
+			if s := h.usable(peer); s != nil {
 				return s, nil
 			}
 		case <-giveUp:

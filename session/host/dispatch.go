@@ -71,7 +71,7 @@ func (d *Dispatcher) Handle(ctx context.Context, o session.Offer) {
 		defer close(watched)
 		select {
 		case <-permit.Revoked:
-			revoked := session.Errorf("dispatch", session.Revoked, "the permission was taken back")
+			revoked := session.Errorf("dispatch", session.Revoked, "the host has ended the share, or taken the permission back")
 			log.Info("revoked")
 			cancel(revoked)
 			revocable.revoke(revoked)

@@ -84,11 +84,12 @@ func (h *Host) open(i *Invite) error {
 	return nil
 }
 
-// Owns reports whether an open invite of this host has the nameplate.
-func (h *Host) Owns(nameplate string) bool {
+// Owns reports whether a ticket is for an open invite of this host.
+func (h *Host) Owns(t *pairing.Ticket) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.invites[nameplate] != nil
+	i := h.invites[t.Nameplate]
+	return i != nil && i.Matches(t)
 }
 
 // Done is closed when the invite is closed: its nameplate is of no more use.

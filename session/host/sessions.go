@@ -80,12 +80,19 @@ func (h *Host) links(peer session.PeerID) []*link.Link {
 	return slices.Clone(h.sessions[peer])
 }
 
-// Session is the newest session with peer that has a path now, or nil.
+// Session is the newest live session with peer, if possible one that has a path
+// now, or nil.
 func (h *Host) Session(peer session.PeerID) session.Session {
 	if live := h.links(peer); len(live) > 0 {
-		if l := best(live); connected(l) {
-			return l
-		}
+		return best(live)
+	}
+	return nil
+}
+
+// usable is a session with peer that has a path now, or nil.
+func (h *Host) usable(peer session.PeerID) session.Session {
+	if s := h.Session(peer); s != nil && connected(s) {
+		return s
 	}
 	return nil
 }

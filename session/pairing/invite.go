@@ -3,6 +3,7 @@ package pairing
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
@@ -135,6 +136,12 @@ func (i *Invite) Link(servers ...string) (string, error) {
 
 // String leaves the secrets out.
 func (i *Invite) String() string { return "invite " + i.nameplate }
+
+// Matches reports whether a ticket is this invite's.
+func (i *Invite) Matches(t *Ticket) bool {
+	return t.Nameplate == i.nameplate && (t.Host.IsZero() || t.Host == i.host) &&
+		subtle.ConstantTimeCompare(t.password, i.password(t.Kind)) == 1
+}
 
 // expired reports whether the invite's time is over, by the wall clock or, so
 // that setting that back gains nothing, by the monotonic one.

@@ -31,6 +31,13 @@ const (
 // headerTimeout is how long a caller may take to say what it wants.
 const headerTimeout = 10 * time.Second
 
+// maxCallers is how many connections are served at once, and acceptAgain how
+// long to wait when one can't be taken.
+const (
+	maxCallers  = 256
+	acceptAgain = 100 * time.Millisecond
+)
+
 // maxControl bounds one JSON reply on the control socket, in bytes.
 const maxControl = 4 << 20
 
@@ -52,6 +59,7 @@ func socketPath(home Home) string { return filepath.Join(home.State, "run", "con
 type control struct {
 	listener *net.UnixListener
 	node     *Node
+	slots    chan struct{} // one for each connection there may be
 	work     sync.WaitGroup
 	closed   chan struct{}
 }
@@ -76,24 +84,46 @@ func listenControl(home Home, n *Node) (*control, error) {
 			Hint: "A long path doesn't fit a socket's name: set TANDEM_HOME to a shorter one.",
 		}
 	}
-	c := &control{listener: l, node: n, closed: make(chan struct{})}
+	c := &control{listener: l, node: n, slots: make(chan struct{}, maxCallers), closed: make(chan struct{})}
 	c.work.Go(c.accept)
 	return c, nil
 }
 
 func (c *control) accept() {
 	for {
-		conn, err := c.listener.AcceptUnix()
-		if err != nil {
-			return // closed
+		select {
+		case c.slots <- struct{}{}: // further callers wait in the kernel's queue
+		case <-c.closed:
+			return
 		}
-		if err := checkOwner(conn); err != nil {
+		conn, err := c.listener.AcceptUnix()
+		if err == nil {
+			err = checkOwner(conn)
+		}
+		if err == nil {
+			c.work.Go(func() {
+				defer func() { <-c.slots }()
+				c.serve(conn)
+			})
+			continue
+		}
+		<-c.slots
+		if conn != nil {
 			_ = conn.Close() // another user's; there is nobody to tell
 			continue
 		}
-		c.work.Go(func() { c.serve(conn) })
+		select {
+		case <-c.closed:
+			return
+		case <-time.After(acceptAgain): // out of files, most likely
+			c.node.cfg.Log.Warn("control socket", "error", err)
+		}
 	}
 }
+
+// errEnding is what callers hear of a node that closes: another one, perhaps
+// their own, can take over.
+var errEnding = session.Errorf("control", session.Unavailable, "the node is closing")
 
 func (c *control) serve(conn net.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,7 +141,7 @@ func (c *control) serve(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { offer.Stream().Fail(session.Errorf("control", session.Canceled, "the node is closing")) })
+	stop := context.AfterFunc(ctx, func() { offer.Stream().Fail(errEnding) })
 	defer stop()
 	gone := make(chan struct{})
 	c.work.Go(func() { // what is done for a caller ends when it goes away
@@ -244,8 +274,8 @@ func splice(a, b session.Stream) {
 }
 
 func (c *control) Close() error {
-	err := c.listener.Close()
 	close(c.closed)
+	err := c.listener.Close()
 	c.work.Wait()
 	return err
 }

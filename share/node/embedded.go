@@ -19,13 +19,10 @@ import (
 // embedded is a signaling server for the local network, run by a node that
 // knows no other.
 type embedded struct {
-	port     uint16
-	server   *server.Server
-	http     *http.Server
-	serving  sync.WaitGroup
-	mu       sync.Mutex
-	adverts  []io.Closer
-	listener net.Listener
+	port    uint16
+	server  *server.Server
+	http    *http.Server
+	serving sync.WaitGroup
 }
 
 // startEmbedded listens on every address of this machine: guests come from
@@ -35,7 +32,7 @@ func startEmbedded(cfg server.Config) (*embedded, error) {
 	if err != nil {
 		return nil, &session.Error{Op: "start a signaling server", Err: err}
 	}
-	e := &embedded{port: uint16(l.Addr().(*net.TCPAddr).Port), server: server.New(cfg), listener: l}
+	e := &embedded{port: uint16(l.Addr().(*net.TCPAddr).Port), server: server.New(cfg)}
 	e.http = e.server.HTTPServer()
 	e.serving.Go(func() { _ = e.http.Serve(l) }) // until Close
 	return e, nil
@@ -73,28 +70,19 @@ func (e *embedded) addresses() ([]string, error) {
 	return append(urls[:min(len(urls), 7)], e.own()), nil
 }
 
-// advertise lets guests on the local network find the server by a nameplate.
-func (e *embedded) advertise(ctx context.Context, nameplate string) error {
-	closer, err := lan.Advertise(context.WithoutCancel(ctx), nameplate, e.port)
+// advertise lets guests on the local network find the server by a nameplate,
+// until the result is closed.
+func (e *embedded) advertise(ctx context.Context, nameplate string) (io.Closer, error) {
+	advert, err := lan.Advertise(context.WithoutCancel(ctx), nameplate, e.port)
 	if err != nil {
-		return &session.Error{Op: "answer on the local network", Err: err}
+		return nil, &session.Error{Op: "answer on the local network", Err: err}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.adverts = append(e.adverts, closer)
-	return nil
+	return advert, nil
 }
 
 // Close ends the server and everything connected to it.
 func (e *embedded) Close() error {
-	e.mu.Lock()
-	adverts := e.adverts
-	e.mu.Unlock()
-	var errs []error
-	for _, a := range adverts {
-		errs = append(errs, a.Close())
-	}
-	errs = append(errs, e.server.Close(), e.http.Close())
+	err := errors.Join(e.server.Close(), e.http.Close())
 	e.serving.Wait()
-	return errors.Join(errs...)
+	return err
 }

@@ -21,8 +21,10 @@ const (
 	EventOpened   = "opened"   // Peer, What, Action: a service begins to serve a stream
 	EventClosed   = "closed"   // Peer, What, Action, Reason: and ends
 	EventDenied   = "denied"   // Peer, What, Action, Reason: nothing grants it
-	EventLeft     = "left"     // Peer, Reason: the session has ended
-	EventEnded    = "ended"    // the share is over
+	// Of the last three, those of a peer that floods are counted in Unreported.
+	EventMissed = "missed" // Peer, Reason: they were let in and did not connect
+	EventLeft   = "left"   // Peer, Reason: the session has ended
+	EventEnded  = "ended"  // the share is over
 )
 
 // Event is one thing that happened; which fields are set depends on Event.
@@ -40,4 +42,17 @@ type Event struct {
 	Action  string        `json:"action,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
 	Left    int           `json:"left,omitempty"`
+	// Unreported is how many events of this kind were left out before this one.
+	Unreported int `json:"unreported,omitempty"`
+}
+
+// printable is e with everything a peer may have worded made fit to be shown.
+func (e Event) printable() Event {
+	if e.Peer != nil {
+		peer := *e.Peer
+		peer.Name = session.PrintableName(peer.Name)
+		e.Peer = &peer
+	}
+	e.What, e.Action, e.Reason = session.Printable(e.What), session.Printable(e.Action), session.Printable(e.Reason)
+	return e
 }

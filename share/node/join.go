@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"tandem/session"
@@ -40,7 +41,7 @@ func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joine
 	if err != nil {
 		return Joined{}, err
 	}
-	if n.host.Owns(ticket.Nameplate) {
+	if n.host.Owns(ticket) || ticket.Host == n.device.ID() {
 		return Joined{}, &session.Error{
 			Op: "join", Kind: session.Exists, Text: "this invite was made by this device",
 			Hint: "Join from another device; to try both sides on one machine, give one of them another TANDEM_HOME.",
@@ -109,19 +110,21 @@ func (n *Node) meet(ctx context.Context, t *pairing.Ticket) error {
 // server is not trusted anyway.
 func (n *Node) useOneOf(ctx context.Context, urls []string) error {
 	probing, cancel := context.WithCancel(ctx)
-	defer cancel()
 	type answer struct {
 		url string
 		err error
 	}
 	answers := make(chan answer, len(urls))
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
 	for _, url := range urls {
-		go func() { // ends with the others, when probing does
+		asking.Go(func() {
 			_, err := signaling.Probe(probing, signaling.Config{AllowInsecure: true}, url)
 			answers <- answer{url, err}
-		}()
+		})
 	}
-	var errs []error
+	errs := []error{session.Errorf("connect", session.Unavailable, "no signaling server is known")}
 	for range urls {
 		a := <-answers
 		if a.err == nil {
@@ -129,7 +132,7 @@ func (n *Node) useOneOf(ctx context.Context, urls []string) error {
 		}
 		errs = append(errs, fromSignaling(a.err))
 	}
-	return errs[0]
+	return errs[min(1, len(errs)-1)]
 }
 
 // lookAround asks the local network for the server that holds a nameplate.

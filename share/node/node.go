@@ -5,10 +5,12 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tandem/session"
@@ -53,14 +55,18 @@ type Node struct {
 	post     *post
 	host     *host.Host
 	own      *own
-	control  *control  // nil if another process owns the home
-	lock     *os.File  // nil likewise
-	embedded *embedded // nil unless this node runs a signaling server
+	control  *control // nil if another process owns the home
+	lock     *os.File // nil likewise
+	requests *requests
+
+	embedding sync.Mutex               // held while a signaling server is started
+	embedded  atomic.Pointer[embedded] // nil unless this node runs a signaling server
 
 	work   sync.WaitGroup
 	stop   context.CancelFunc
 	events sync.Mutex // held while Config.Events runs
 	once   sync.Once
+	err    error // of Close
 }
 
 // Start makes the node of a home. It fails with errRunning if another process
@@ -79,7 +85,10 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	return n, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
 }
 
 // Serve makes the node of a home, or a second one beside the node that
@@ -142,7 +151,10 @@ func build(cfg Config, held *os.File) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, device: device, book: book, ledger: ledger, grants: &grant.Table{}, lock: held}
+	n := &Node{
+		cfg: cfg, device: device, book: book, ledger: ledger, grants: &grant.Table{}, lock: held,
+		requests: newRequests(),
+	}
 	key := device.MailboxKey()
 	if held == nil {
 		if _, key, err = ed25519.GenerateKey(nil); err != nil {
@@ -173,15 +185,23 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			cfg.Log.Error("signaling ended", "error", err)
 		}
 	})
+	n.work.Go(func() { watchNetwork(ctx, net.InterfaceAddrs, n.networkChanged) })
 	return n, nil
+}
+
+// networkChanged connects signaling anew; links notice by themselves, and need
+// it to tell their peers.
+func (n *Node) networkChanged(why string) {
+	n.cfg.Log.Info("connecting again", "reason", why)
+	n.post.rebind()
 }
 
 // contact is where peers can reach this device later: at its own mailbox, even
 // while a second node uses another.
 func (n *Node) contact() identity.Contact {
 	servers := n.post.servers()
-	if n.embedded != nil {
-		if local, err := n.embedded.addresses(); err == nil {
+	if e := n.embedded.Load(); e != nil {
+		if local, err := e.addresses(); err == nil {
 			servers = local
 		}
 	}
@@ -194,6 +214,7 @@ func (n *Node) emit(e Event) {
 	if n.cfg.Events == nil {
 		return
 	}
+	e = e.printable()
 	e.Time = time.Now()
 	n.events.Lock()
 	defer n.events.Unlock()
@@ -235,7 +256,7 @@ func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s := n.host.Session(entry.ID); s != nil {
+	if s := n.host.Session(entry.ID); s != nil && s.Path().Kind != session.NoPath {
 		return s, nil
 	}
 	if err := n.reach(ctx, entry.Contact.Servers); err != nil {
@@ -301,20 +322,22 @@ func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
 	return status(entry, s), nil
 }
 
-// Close ends every share, grant and session, and waits for their work.
+// Close ends every share, grant and session, and waits for their work. What
+// guests have started here ends first, before anything that the network could
+// delay.
 func (n *Node) Close() error {
-	var errs []error
 	n.once.Do(func() {
 		n.grants.Close()
+		errs := []error{n.services.Close()}
 		if n.control != nil {
 			errs = append(errs, n.control.Close())
 		}
 		n.own.Close()
-		errs = append(errs, n.host.Close(), n.services.Close())
+		errs = append(errs, n.host.Close())
 		n.stop()
 		errs = append(errs, n.post.Close())
-		if n.embedded != nil {
-			errs = append(errs, n.embedded.Close())
+		if e := n.embedded.Load(); e != nil {
+			errs = append(errs, e.Close())
 		}
 		n.work.Wait()
 		if n.lock != nil {
@@ -323,6 +346,7 @@ func (n *Node) Close() error {
 		if n.cfg.temporary != "" {
 			errs = append(errs, os.RemoveAll(n.cfg.temporary))
 		}
+		n.err = errors.Join(errs...)
 	})
-	return errors.Join(errs...)
+	return n.err
 }

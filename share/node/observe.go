@@ -2,7 +2,10 @@ package node
 
 import (
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"tandem/session"
 	"tandem/session/host"
@@ -39,9 +42,9 @@ func (n *Node) sessionBegan(s session.Session) {
 
 // observe reports what a peer does with an offer.
 func (n *Node) observe(a host.Activity) {
-	e := Event{Peer: &a.Peer, Action: session.Printable(a.Header.Action)}
+	e := Event{Peer: &a.Peer, Action: a.Header.Action}
 	service, _, _ := strings.Cut(a.Header.Service, "/")
-	e.What = strings.TrimSpace(session.Printable(service + " " + a.Header.Resource))
+	e.What = strings.TrimSpace(service + " " + a.Header.Resource)
 	if a.Err != nil {
 		_, e.Reason = session.Public(a.Err)
 	}
@@ -53,5 +56,54 @@ func (n *Node) observe(a host.Activity) {
 	case host.Denied:
 		e.Event = EventDenied
 	}
-	n.emit(e)
+	if unreported, ok := n.requests.allow(a.Peer.ID, e.Event); ok {
+		e.Unreported = unreported
+		n.emit(e)
+	}
+}
+
+// Each peer's requests are reported at these rates; more are counted.
+const (
+	deniedRate, deniedBurst   = 1, 20
+	requestRate, requestBurst = 20, 200
+)
+
+// requests keeps a peer from flooding whoever listens to events.
+type requests struct {
+	mu    sync.Mutex
+	peers map[requestKey]*requestLimit // known peers only, so as many as the book holds
+}
+
+type requestKey struct {
+	peer  session.PeerID
+	event string
+}
+
+type requestLimit struct {
+	limit      *rate.Limiter
+	unreported int
+}
+
+func newRequests() *requests { return &requests{peers: make(map[requestKey]*requestLimit)} }
+
+// allow reports whether one more event of this kind may be reported, and how
+// many were not since the last.
+func (r *requests) allow(peer session.PeerID, event string) (unreported int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := requestKey{peer, event}
+	l := r.peers[key]
+	if l == nil {
+		l = &requestLimit{limit: rate.NewLimiter(requestRate, requestBurst)}
+		if event == EventDenied {
+			l.limit = rate.NewLimiter(deniedRate, deniedBurst)
+		}
+		r.peers[key] = l
+	}
+	if !l.limit.Allow() {
+		l.unreported++
+		return 0, false
+	}
+	unreported, l.unreported = l.unreported, 0
+	return unreported, true
 }

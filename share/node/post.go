@@ -46,7 +46,7 @@ func (p *post) use(insecure bool, servers ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return session.Errorf("signaling", session.Canceled, "tandem is closing")
+		return errClosing()
 	}
 	for _, s := range servers {
 		url, err := signaling.ServerURL(s, insecure)
@@ -55,6 +55,9 @@ func (p *post) use(insecure bool, servers ...string) error {
 		}
 		if slices.ContainsFunc(p.clients, func(c *carrier) bool { return c.server == url }) {
 			continue
+		}
+		if len(p.clients) >= maxServers {
+			return session.Errorf("signaling", session.Busy, "tandem is connected to %d servers already", maxServers)
 		}
 		client, err := signaling.New(signaling.Config{Servers: []string{url}, Key: p.key, Logger: p.log, AllowInsecure: insecure})
 		if err != nil {
@@ -66,6 +69,28 @@ func (p *post) use(insecure bool, servers ...string) error {
 		p.work.Go(func() { p.prefetch(c) })
 	}
 	return nil
+}
+
+func errClosing() error { return session.Errorf("signal", session.Canceled, "tandem is closing") }
+
+// start runs work n times at once, in goroutines that Close waits for, and
+// then done. Once the post is closing it runs only done and reports false.
+func (p *post) start(n int, done func(), work func(n int)) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		done()
+		return false
+	}
+	p.work.Go(func() {
+		defer done()
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() { work(i) })
+		}
+		all.Wait()
+	})
+	return true
 }
 
 // prefetch asks for relay credentials before the first link needs them.
@@ -128,16 +153,25 @@ func (p *post) Send(ctx context.Context, server, to string, body []byte) error {
 	if len(clients) == 1 {
 		return fromSignaling(clients[0].Client.Send(ctx, "", to, body))
 	}
-	// A server that doesn't answer must not delay one that does.
+	// A server that doesn't answer must not delay one that does, and one that
+	// says it has delivered need not have: the others go on for as long as ctx
+	// was to last.
 	results := make(chan error, len(clients))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for _, c := range clients {
-		p.work.Go(func() { results <- c.Client.Send(ctx, "", to, body) })
+	others, cancel := context.WithTimeout(context.WithoutCancel(ctx), serverTimeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		others, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	}
+	if !p.start(len(clients), cancel, func(n int) { results <- clients[n].Client.Send(others, "", to, body) }) {
+		return errClosing()
 	}
 	var failed error
 	for range clients {
-		err := <-results
+		var err error
+		select {
+		case err = <-results:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		if err == nil {
 			return nil
 		}
@@ -157,7 +191,7 @@ func (p *post) Receive(ctx context.Context) (host.Letter, error) {
 	case <-ctx.Done():
 		return host.Letter{}, ctx.Err()
 	case <-p.done:
-		return host.Letter{}, session.Errorf("signal", session.Canceled, "tandem is closing")
+		return host.Letter{}, errClosing()
 	}
 }
 
@@ -171,14 +205,16 @@ func (p *post) online(ctx context.Context) (*carrier, error) {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	type result struct {
 		c   *carrier
 		err error
 	}
 	results := make(chan result, len(clients))
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
 	for _, c := range clients {
-		p.work.Go(func() { results <- result{c, c.Online(ctx)} })
+		asking.Go(func() { results <- result{c, c.Online(ctx)} })
 	}
 	var errs []error
 	for range clients {
@@ -251,6 +287,10 @@ func (p *post) Close() error {
 	p.work.Wait()
 	return errors.Join(errs...)
 }
+
+// maxServers is how many servers one node is connected to: its own, and those
+// of the peers it has met.
+const maxServers = 32
 
 // serverTimeout is how long a person waits for a server before hearing that it
 // can't be reached.

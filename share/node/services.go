@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,13 @@ func newServices(log *slog.Logger) *services {
 }
 
 func (s *services) list() []session.Service { return []session.Service{s.terminal, s.folder} }
+
+// revoke ends what a peer has started and may no more, given what it may still.
+func (s *services) revoke(peer session.PeerID, left []Right) {
+	if !slices.ContainsFunc(left, func(r Right) bool { return r.Service == terminal.ServiceName }) {
+		s.terminal.EndOwned(peer)
+	}
+}
 
 // Close ends whatever the services have started.
 func (s *services) Close() error { return errors.Join(s.terminal.Close(), s.folder.Close()) }

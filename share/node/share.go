@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"tandem/session"
@@ -12,6 +15,7 @@ import (
 	"tandem/session/pairing"
 	"tandem/share/folder"
 	"tandem/share/terminal"
+	"tandem/signaling"
 	"tandem/signaling/server"
 )
 
@@ -61,19 +65,15 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(n.post.servers()) == 0 {
-		if n.embedded, err = startEmbedded(server.Config{Logger: n.cfg.Log}); err != nil {
-			return nil, err
-		}
-		if err := n.post.use(true, n.embedded.own()); err != nil {
-			return nil, err
-		}
+	if err := n.embed(); err != nil {
+		return nil, err
 	}
 	nameplate, err := n.post.nameplate(ctx)
 	if err != nil {
 		return nil, err
 	}
-	expires := time.Now().Add(s.Expires)
+	told := new(sync.Once)
+	spent := func(why string) { told.Do(func() { n.emit(Event{Event: EventSpent, Reason: why}) }) }
 	invite, err := n.host.Invite(host.InviteConfig{
 		Nameplate: nameplate.Number,
 		Options:   pairing.Options{Uses: s.Uses, Lifetime: s.Expires},
@@ -81,24 +81,70 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 			return n.admit(ctx, peer, s, rights)
 		},
 		Failed: func(left int) { n.emit(Event{Event: EventFailed, Left: left}) },
+		Missed: func(peer session.Peer, err error) {
+			_, why := session.Public(err)
+			n.emit(Event{Event: EventMissed, Peer: &peer, Reason: why})
+		},
+		Spent: func(why error) {
+			_, text := session.Public(why)
+			spent(text)
+		},
 	})
 	if err != nil {
+		nameplate.Release()
 		return nil, err
 	}
-	shared := &Shared{Code: invite.Code(), Expires: expires, Offers: rights, Here: n.control != nil}
-	servers := n.post.servers()
-	if n.embedded != nil {
-		if servers, err = n.embedded.addresses(); err != nil {
-			return nil, err
-		}
-		if err := n.embedded.advertise(ctx, nameplate.Number); err != nil {
-			return nil, err
+	shared := &Shared{Code: invite.Code(), Expires: invite.Expires(), Offers: rights, Here: n.control != nil}
+	// The number is ours at this server, and may be somebody else's at another.
+	servers := []string{nameplate.Server}
+	var advert io.Closer
+	if e := n.embedded.Load(); e != nil {
+		if servers, err = e.addresses(); err == nil {
+			advert, err = e.advertise(ctx, nameplate.Number)
 		}
 	} else {
 		shared.Server = nameplate.Server
 	}
-	shared.Link, err = invite.Link(servers...)
-	return shared, err
+	if err == nil {
+		shared.Link, err = invite.Link(servers...)
+	}
+	n.work.Go(func() { n.holdNameplate(invite, nameplate, advert, spent) })
+	if err != nil {
+		return nil, errors.Join(err, invite.Close())
+	}
+	return shared, nil
+}
+
+// embed runs a signaling server for the local network, if this node knows none.
+func (n *Node) embed() error {
+	n.embedding.Lock()
+	defer n.embedding.Unlock()
+	if len(n.post.servers()) > 0 {
+		return nil
+	}
+	e, err := startEmbedded(server.Config{Logger: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	n.embedded.Store(e)
+	return n.post.use(true, e.own())
+}
+
+// holdNameplate gives an invite's number back when the invite is over, and
+// tells if the server gives it away before.
+func (n *Node) holdNameplate(invite *host.Invite, nameplate *signaling.Nameplate, advert io.Closer, spent func(why string)) {
+	select {
+	case <-nameplate.Lost():
+		spent("the server has lost its number; those who are in stay, and another share makes a new code")
+		<-invite.Done()
+	case <-invite.Done():
+	}
+	nameplate.Release()
+	if advert != nil {
+		if err := advert.Close(); err != nil {
+			n.cfg.Log.Debug("local network", "error", err)
+		}
+	}
 }
 
 // offer sets up what s shares and names the rights to it.
@@ -142,7 +188,9 @@ func (n *Node) admit(ctx context.Context, peer session.Peer, s Share, rights []R
 	n.emit(Event{Event: EventRequest, Peer: &peer, Words: words, Offers: rights})
 	err := s.Approve(ctx, Guest{Peer: peer, Words: words, Offers: rights})
 	if err == nil {
-		_, err = n.grants.Give(peer.ID, rights, 0)
+		err = n.give(peer.ID, rights)
+	} else if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		_, why := session.Public(err)
@@ -151,4 +199,18 @@ func (n *Node) admit(ctx context.Context, peer session.Peer, s Share, rights []R
 	}
 	n.emit(Event{Event: EventApproved, Peer: &peer})
 	return rights, nil
+}
+
+// give grants rights until the share ends. What the peer has started ends with
+// them, whether or not it is connected then.
+func (n *Node) give(peer session.PeerID, rights []Right) error {
+	g, err := n.grants.Give(peer, rights, 0)
+	if err != nil {
+		return err
+	}
+	n.work.Go(func() {
+		<-g.Ended()
+		n.services.revoke(peer, n.grants.Rights(peer))
+	})
+	return nil
 }
