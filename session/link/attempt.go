@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,9 @@ const (
 	iceCheck        = 50 * time.Millisecond
 	iceMaxChecks    = 100 // iceCheck × iceMaxChecks: how long a pair is tried
 	relayWait       = 300 * time.Millisecond
+	// streamRelayWait is how long relays over UDP have before those over TCP
+	// and TLS are tried.
+	streamRelayWait = 250 * time.Millisecond
 	stunTimeout     = 3 * time.Second
 
 	// gatherQuiet and gatherMost bound the wait for the candidates that are
@@ -53,6 +57,10 @@ type attempt struct {
 	// wake tells that local candidates, gathering, state or the selected pair
 	// have changed. It has room for one and is never closed.
 	wake chan struct{}
+	// udpRelay is closed by the first relayed candidate whose relay is reached
+	// over UDP.
+	udpRelay chan struct{}
+	udpOnce  sync.Once
 
 	mu       sync.Mutex
 	local    []string
@@ -83,6 +91,11 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	_, loopbackOnly := c.network.snapshot()
 	types := []ice.CandidateType{ice.CandidateTypeHost, ice.CandidateTypeServerReflexive, ice.CandidateTypeRelay}
 	wait := relayWait
+	udpRelay, began := make(chan struct{}), time.Now()
+	needStream := began
+	if hasUDPRelay(urls) {
+		needStream = began.Add(streamRelayWait)
+	}
 	switch {
 	case c.relayOnly:
 		types, wait = types[2:], 0
@@ -97,7 +110,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 		ice.WithIncludeLoopback(), // the network lists loopback only where nothing else exists
 		ice.WithRemoteIPFilter(func(ip net.IP) bool { return acceptRemote(ip, loopbackOnly) }),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
-		ice.WithProxyDialer(newRelayDialer(tlsRelays)),
+		ice.WithProxyDialer(newRelayDialer(tlsRelays, udpRelay, needStream)),
 		ice.WithDisableActiveTCP(),
 		ice.WithCheckInterval(iceCheck),
 		ice.WithMaxBindingRequests(iceMaxChecks),
@@ -116,7 +129,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	}
 	a := &attempt{
 		generation: c.generation, directOnly: c.directOnly, agent: agent, hasSTUN: len(urls) > 0,
-		hasRelay: len(tlsRelays) > 0 || hasTURN(urls), began: time.Now(), wake: make(chan struct{}, 1),
+		hasRelay: len(tlsRelays) > 0 || hasTURN(urls), began: began, wake: make(chan struct{}, 1), udpRelay: udpRelay,
 	}
 	if expires := earliestExpiry(c.relays); !expires.IsZero() {
 		a.renewAt = expires.Add(-min(relayMargin, expires.Sub(a.began)/5))
@@ -154,6 +167,9 @@ func (a *attempt) onCandidate(c ice.Candidate) {
 		a.reflexed = a.reflexed || c.Type() == ice.CandidateTypeServerReflexive
 	}
 	a.mu.Unlock()
+	if r, ok := c.(*ice.CandidateRelay); ok && r.RelayProtocol() == "udp" {
+		a.udpOnce.Do(func() { close(a.udpRelay) })
+	}
 	a.signal()
 }
 
@@ -347,6 +363,12 @@ func earliestExpiry(relays []Relay) (first time.Time) {
 		}
 	}
 	return first
+}
+
+func hasUDPRelay(urls []*stun.URI) bool {
+	return slices.ContainsFunc(urls, func(u *stun.URI) bool {
+		return u.Scheme == stun.SchemeTypeTURN && u.Proto == stun.ProtoTypeUDP
+	})
 }
 
 func hasTURN(urls []*stun.URI) bool {

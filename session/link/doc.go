@@ -126,7 +126,8 @@
 // Loopback is offered only where there is nothing else, and accepted from a
 // peer only there. mDNS and ICE-TCP candidates are not used. Nothing waits
 // before nomination but relayed pairs, 300 ms. Checks run every 50 ms, keepalives
-// every 500 ms.
+// every 500 ms. Relays over TCP and TLS are asked only where none over UDP has
+// answered for 250 ms, and no relay's permission is waited for.
 //
 // A new path is made when our addresses change (compared four times a second), when
 // the clocks jump apart by 10 s (the machine slept), when nothing was heard for

@@ -56,18 +56,7 @@ func (n *network) ListenPacket(string, string) (net.PacketConn, error) {
 		return nil, err
 	}
 	grow(conn)
-	return relaySocket{conn}, nil
-}
-
-// relaySocket says that it is IPv4, for the reason that relayConn has.
-type relaySocket struct{ net.PacketConn }
-
-func (s relaySocket) LocalAddr() net.Addr {
-	local := &net.UDPAddr{IP: net.IPv4zero}
-	if bound, ok := s.PacketConn.LocalAddr().(*net.UDPAddr); ok {
-		local.Port = bound.Port
-	}
-	return local
+	return newRelaySocket(conn), nil
 }
 
 func (n *network) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {

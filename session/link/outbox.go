@@ -14,6 +14,10 @@ const (
 	signalBackoff  = 100 * time.Millisecond
 	signalSlowest  = 2 * time.Second
 	receiveBackoff = 200 * time.Millisecond
+	// sendsAtOnce is how many envelopes may be on their way to the server. Each
+	// takes a round trip to be confirmed, and candidates should not wait for
+	// that of the description.
+	sendsAtOnce = 4
 )
 
 // outbox is what waits to leave by the Signaler: the newest main envelope, and
@@ -26,9 +30,10 @@ type outbox struct {
 	main       []byte
 	generation uint32
 	candidates []string
+	backoff    time.Duration // how long to wait after the next failure
 }
 
-func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
+func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1), backoff: signalBackoff} }
 
 // put replaces the main envelope.
 func (o *outbox) put(e envelope) error {
@@ -96,35 +101,60 @@ func (o *outbox) take() (b []byte, restore func()) {
 	}
 }
 
-// run sends until ctx ends, and tries again whatever fails.
+// run sends until ctx ends, and tries again whatever fails. The first envelope
+// is sent alone: an answerer takes nothing before S1.
 func (o *outbox) run(ctx context.Context, sig session.Signaler, log *slog.Logger) {
-	backoff := signalBackoff
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	first := true
+	slots := make(chan struct{}, sendsAtOnce)
 	for {
 		select {
 		case <-o.wake:
 		case <-ctx.Done():
 			return
 		}
-		for {
-			b, restore := o.take()
-			if b == nil {
-				break
-			}
-			sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
-			err := sig.Send(sendCtx, b)
-			cancel()
-			if err == nil {
-				backoff = signalBackoff
+		for b, restore := o.take(); b != nil; b, restore = o.take() {
+			if first {
+				first = !o.send(ctx, sig, b, restore, log)
 				continue
 			}
-			restore()
-			log.Debug("signaling failed", "error", err)
-			if !sleep(ctx, backoff) {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
 				return
 			}
-			backoff = min(2*backoff, signalSlowest)
+			sending.Go(func() {
+				o.send(ctx, sig, b, restore, log)
+				<-slots
+			})
 		}
 	}
+}
+
+// send sends one envelope. If that fails, it waits a little and has the
+// envelope tried again.
+func (o *outbox) send(ctx context.Context, sig session.Signaler, b []byte, restore func(), log *slog.Logger) bool {
+	sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
+	err := sig.Send(sendCtx, b)
+	cancel()
+	o.mu.Lock()
+	wait := o.backoff
+	if err == nil {
+		o.backoff = signalBackoff
+	} else {
+		o.backoff = min(2*o.backoff, signalSlowest)
+	}
+	o.mu.Unlock()
+	if err == nil {
+		return true
+	}
+	log.Debug("signaling failed", "error", err)
+	if sleep(ctx, wait) {
+		restore()
+		o.signal()
+	}
+	return false
 }
 
 // receiveEnvelopes hands what arrives by sig to deliver until ctx ends.

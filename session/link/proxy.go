@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,17 +27,31 @@ type relayDialer struct {
 	proxy func(*url.URL) (*url.URL, error)
 	// tls holds the host:port of the relays that speak TLS.
 	tls map[string]bool
+	// unneeded is closed when there is a relay over UDP, and needed is when to
+	// assume that there won't be one.
+	unneeded <-chan struct{}
+	needed   time.Time
 }
 
 var _ proxy.Dialer = (*relayDialer)(nil)
 
-func newRelayDialer(tlsRelays map[string]bool) *relayDialer {
-	return &relayDialer{proxy: httpproxy.FromEnvironment().ProxyFunc(), tls: tlsRelays}
+func newRelayDialer(tlsRelays map[string]bool, unneeded <-chan struct{}, needed time.Time) *relayDialer {
+	return &relayDialer{proxy: httpproxy.FromEnvironment().ProxyFunc(), tls: tlsRelays, unneeded: unneeded, needed: needed}
 }
 
+var errUnneeded = errors.New("a relay over UDP will do")
+
 // Dial connects to a relay, whatever the family of its address: pion/ice asks
-// for tcp4 always.
+// for tcp4 always. It waits a little whether UDP reaches a relay: every relay
+// is an allocation there, and more pairs to check here.
 func (d *relayDialer) Dial(_, address string) (net.Conn, error) {
+	wait := time.NewTimer(time.Until(d.needed))
+	defer wait.Stop()
+	select {
+	case <-d.unneeded:
+		return nil, errUnneeded
+	case <-wait.C:
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), relayDialTimeout)
 	defer cancel()
 	via, err := d.proxy(&url.URL{Scheme: "https", Host: address})
