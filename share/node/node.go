@@ -311,13 +311,15 @@ func status(e identity.Entry, s session.Session) PeerStatus {
 
 // Why reports the path to a peer, dialling it if needed.
 func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
-	s, err := n.dial(ctx, peer)
-	if err != nil {
-		return PeerStatus{}, err
-	}
 	entry, err := n.book.Find(peer)
 	if err != nil {
 		return PeerStatus{}, err
+	}
+	s := n.host.Session(entry.ID)
+	if s == nil { // one that is looking for a path says so
+		if s, err = n.dial(ctx, peer); err != nil {
+			return PeerStatus{}, err
+		}
 	}
 	return status(entry, s), nil
 }
