@@ -66,11 +66,20 @@ const turnover = 10 * time.Second
 // Connect is the node that runs under cfg.Home, or a new one in this process
 // if none does.
 func Connect(ctx context.Context, cfg Config) (Backend, error) {
+	b, err := callOrStart(ctx, cfg)
+	if c, ok := b.(*caller); ok {
+		return newClient(cfg, c), nil
+	}
+	return b, err
+}
+
+// callOrStart is a caller of the node that runs, or a Node.
+func callOrStart(ctx context.Context, cfg Config) (Backend, error) {
 	deadline := time.Now().Add(turnover)
 	for {
-		client, err := connect(ctx, cfg.Home)
-		if err == nil || session.KindOf(err) != session.NotFound {
-			return client, err
+		c, err := connect(ctx, cfg.Home)
+		if err == nil {
+			return c, nil
 		}
 		n, err := Start(ctx, cfg)
 		if err == nil {

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"tandem/session"
+)
+
+// Client is the Backend of whichever node runs under a home. The first one
+// may end with the program that ran it; then another's takes its place, or this
+// program's own. What was under way ends with its node.
+type Client struct {
+	cfg     Config
+	turn    chan struct{} // has the token of whoever may look at current
+	current Backend
+}
+
+func newClient(cfg Config, first Backend) *Client {
+	c := &Client{cfg: cfg, turn: make(chan struct{}, 1), current: first}
+	c.turn <- struct{}{}
+	return c
+}
+
+// with runs ask with the node there is, and once more with the next one if that
+// has gone.
+func (c *Client) with(ctx context.Context, ask func(Backend) error) error {
+	b, err := c.node(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := ask(b); !errors.Is(err, errNoNode) {
+		return err
+	}
+	if b, err = c.node(ctx, b); err != nil {
+		return err
+	}
+	return ask(b)
+}
+
+// node is the present node, which must not be gone.
+func (c *Client) node(ctx context.Context, gone Backend) (Backend, error) {
+	select {
+	case <-c.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { c.turn <- struct{}{} }()
+	if c.current == nil {
+		return nil, session.Errorf("node", session.Canceled, "tandem is closing")
+	}
+	if c.current == gone {
+		next, err := callOrStart(ctx, c.cfg)
+		if err != nil {
+			return nil, err
+		}
+		c.current = next
+	}
+	return c.current, nil
+}
+
+// Open asks the node for a stream to a peer, once it has a session with it.
+func (c *Client) Open(ctx context.Context, peer string, h session.Header) (st session.Stream, err error) {
+	err = c.with(ctx, func(b Backend) error {
+		if _, ours := b.(*Node); ours && peer == Own {
+			// What the person meant has ended with the program it was in.
+			return session.Errorf("open", session.NotFound, "the tandem that ran here has ended")
+		}
+		st, err = b.Open(ctx, peer, h)
+		return err
+	})
+	return st, err
+}
+
+// Join asks the node to join with a code or link.
+func (c *Client) Join(ctx context.Context, invite string, servers []string) (joined Joined, err error) {
+	err = c.with(ctx, func(b Backend) error {
+		joined, err = b.Join(ctx, invite, servers)
+		return err
+	})
+	return joined, err
+}
+
+// Peers asks the node for its known peers.
+func (c *Client) Peers(ctx context.Context) (peers []PeerStatus, err error) {
+	err = c.with(ctx, func(b Backend) error {
+		peers, err = b.Peers(ctx)
+		return err
+	})
+	return peers, err
+}
+
+// Why asks the node for the path to a peer.
+func (c *Client) Why(ctx context.Context, peer string) (status PeerStatus, err error) {
+	err = c.with(ctx, func(b Backend) error {
+		status, err = b.Why(ctx, peer)
+		return err
+	})
+	return status, err
+}
+
+// Ended waits until the node's session with a peer is over.
+func (c *Client) Ended(ctx context.Context, peer string) error {
+	return c.with(ctx, func(b Backend) error { return b.Ended(ctx, peer) })
+}
+
+// Close ends the node that this program runs by now, if it does.
+func (c *Client) Close() error {
+	<-c.turn
+	defer func() { c.turn <- struct{}{} }()
+	b := c.current
+	c.current = nil
+	if b == nil {
+		return nil
+	}
+	return b.Close()
+}
