@@ -54,8 +54,8 @@ type Host struct {
 
 	mu            sync.Mutex
 	closed        bool
-	sessions      map[session.PeerID][]*link.Link // newest last
-	heard         map[session.PeerID]string       // the mailbox of a peer's latest session
+	sessions      map[session.PeerID][]live // newest last
+	heard         map[session.PeerID]string // the mailbox of a peer's latest session
 	dials         map[session.PeerID]*dial
 	conversations map[convID]*conversation
 	inbound       map[session.PeerID]int // conversations a peer has begun
@@ -79,7 +79,7 @@ func New(cfg Config) *Host {
 	cfg.patience = cfg.patience.orUsual()
 	return &Host{
 		cfg: cfg, pairing: pairing.NewHost(cfg.Device, cfg.Ledger), life: make(chan struct{}),
-		sessions:      make(map[session.PeerID][]*link.Link),
+		sessions:      make(map[session.PeerID][]live),
 		heard:         make(map[session.PeerID]string),
 		dials:         make(map[session.PeerID]*dial),
 		conversations: make(map[convID]*conversation),
@@ -206,7 +206,7 @@ func (h *Host) Close() error {
 		h.closed = true
 		close(h.life)
 	}
-	var open []*link.Link
+	var open []live
 	for _, links := range h.sessions {
 		open = append(open, links...)
 	}

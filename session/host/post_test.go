@@ -162,7 +162,9 @@ type resident struct {
 	book    *identity.Book
 	grants  *grant.Table
 	service *recorder
-	stop    func() // kills it, as a crash does: nobody is told
+	// stop closes the mailbox and then the host; stopPolitely begins with the
+	// host.
+	stop, stopPolitely func()
 }
 
 // recorder is a service that records what reached it, and echoes bytes until
@@ -286,17 +288,22 @@ func moveIn(t testing.TB, w *town, device *identity.Device, home, mailbox string
 	var running sync.WaitGroup
 	running.Go(func() { _ = r.Run(ctx) }) // ends with ctx
 	var once sync.Once
-	r.stop = func() {
+	end := func(politely bool) {
 		once.Do(func() {
-			r.box.leave()
-			cancel()
-			running.Wait()
 			r.grants.Close()
+			if !politely {
+				r.box.leave()
+			}
 			if err := r.Host.Close(); err != nil {
 				t.Error("close: ", err)
 			}
+			r.box.leave()
+			cancel()
+			running.Wait()
 		})
 	}
+	r.stop = func() { end(false) }
+	r.stopPolitely = func() { end(true) }
 	t.Cleanup(r.stop)
 	return r
 }
@@ -396,4 +403,3 @@ func (r *resident) empty() bool {
 	defer r.mu.Unlock()
 	return len(r.sessions)+len(r.dials)+len(r.conversations)+len(r.inbound)+len(r.guests)+len(r.joins) == 0
 }
-

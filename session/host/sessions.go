@@ -4,12 +4,18 @@ import (
 	"slices"
 
 	"tandem/session"
-	"tandem/session/link"
 )
+
+// live is a session that can be told to look for another path. Outside of
+// tests it is a *link.Link.
+type live interface {
+	session.Session
+	Rebind()
+}
 
 // keep records a live session and the mailbox its letters came from, and
 // forgets the session when it ends.
-func (h *Host) keep(l *link.Link, mailbox string) {
+func (h *Host) keep(l live, mailbox string) {
 	h.mu.Lock()
 	kept := h.keepLocked(l, mailbox)
 	h.mu.Unlock()
@@ -17,7 +23,7 @@ func (h *Host) keep(l *link.Link, mailbox string) {
 }
 
 // keepLocked is keep for those who hold mu; announce has to follow.
-func (h *Host) keepLocked(l *link.Link, mailbox string) bool {
+func (h *Host) keepLocked(l live, mailbox string) bool {
 	peer := l.Peer().ID
 	if !h.startLocked(func() { h.outlive(l) }) {
 		return false
@@ -30,7 +36,7 @@ func (h *Host) keepLocked(l *link.Link, mailbox string) bool {
 }
 
 // announce tells of a session that was kept, and ends one that came too late.
-func (h *Host) announce(l *link.Link, kept bool) {
+func (h *Host) announce(l live, kept bool) {
 	switch {
 	case !kept:
 		_ = l.Close() // the host is closing: nobody is left to care
@@ -40,12 +46,12 @@ func (h *Host) announce(l *link.Link, kept bool) {
 }
 
 // outlive forgets a session when it has ended.
-func (h *Host) outlive(l *link.Link) {
+func (h *Host) outlive(l live) {
 	<-l.Done()
 	peer := l.Peer().ID
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sessions[peer] = slices.DeleteFunc(h.sessions[peer], func(other *link.Link) bool { return other == l })
+	h.sessions[peer] = slices.DeleteFunc(h.sessions[peer], func(other live) bool { return other == l })
 	if len(h.sessions[peer]) == 0 {
 		delete(h.sessions, peer)
 	}
@@ -64,7 +70,7 @@ func connected(s session.Session) bool {
 }
 
 // best is the newest session of several that has a path, or else the newest.
-func best(links []*link.Link) *link.Link {
+func best(links []live) live {
 	for _, l := range slices.Backward(links) {
 		if connected(l) {
 			return l
@@ -74,7 +80,7 @@ func best(links []*link.Link) *link.Link {
 }
 
 // links are the live sessions with peer, the newest last.
-func (h *Host) links(peer session.PeerID) []*link.Link {
+func (h *Host) links(peer session.PeerID) []live {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.sessions[peer])
@@ -83,8 +89,8 @@ func (h *Host) links(peer session.PeerID) []*link.Link {
 // Session is the newest live session with peer, if possible one that has a path
 // now, or nil.
 func (h *Host) Session(peer session.PeerID) session.Session {
-	if live := h.links(peer); len(live) > 0 {
-		return best(live)
+	if links := h.links(peer); len(links) > 0 {
+		return best(links)
 	}
 	return nil
 }
@@ -101,16 +107,16 @@ func (h *Host) usable(peer session.PeerID) session.Session {
 // a path.
 func (h *Host) Live() []session.Session {
 	h.mu.Lock()
-	var all [][]*link.Link
+	var all [][]live
 	for _, links := range h.sessions {
 		all = append(all, slices.Clone(links))
 	}
 	h.mu.Unlock()
-	live := make([]session.Session, 0, len(all))
+	sessions := make([]session.Session, 0, len(all))
 	for _, links := range all {
-		live = append(live, best(links))
+		sessions = append(sessions, best(links))
 	}
-	return live
+	return sessions
 }
 
 // Rebind makes every link look for new paths at once: the network changed.
