@@ -230,6 +230,28 @@ func TestLostChannel(t *testing.T) {
 	}
 }
 
+// Having said all we have to say doesn't mean that the peer has.
+func TestLostChannelAfterOurEnd(t *testing.T) {
+	a, b := net.Pipe()
+	c1, c2, err := connect(stream.FrameConn(a), stream.FrameConn(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c2.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(c1); err != nil { // until the end has arrived
+		t.Fatal(err)
+	}
+	_ = a.Close()
+	if _, err := c2.Read(make([]byte, 1)); session.KindOf(err) != session.Unavailable {
+		t.Errorf("Read of a lost channel: %v", err)
+	}
+	_, _ = c1.Close(), c2.Close()
+	<-c1.Done()
+	<-c2.Done()
+}
+
 func TestOffer(t *testing.T) {
 	peer := sessiontest.Peer("alice")
 	offered := func(t *testing.T) (*stream.Stream, *stream.Offer) {

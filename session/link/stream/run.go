@@ -133,9 +133,10 @@ func (s *Stream) readFrames() {
 
 // endRead notes that the channel has ended.
 func (s *Stream) endRead(err error) {
+	over := s.finished()
 	s.in.ended = true
 	switch {
-	case s.err != nil || s.finished():
+	case s.err != nil || over:
 	case errors.Is(err, io.ErrShortBuffer):
 		s.resetLocked(violation("frame of more than %d bytes", MaxFrame))
 	case s.in.eof:
