@@ -294,6 +294,36 @@ func TestRelays(t *testing.T) {
 	}
 }
 
+// Credentials may not outlive the server that gave them: the next connection
+// fetches new ones. Until there is one, the old ones are the best guess.
+func TestRelaysAfterRestart(t *testing.T) {
+	var starts atomic.Int32
+	relays := func(context.Context, string) ([]signaling.Relay, error) {
+		password := fmt.Sprintf("of start %d", starts.Load())
+		return []signaling.Relay{{URLs: []string{"turn:192.0.2.1:3478"}, Username: "u", Password: password, TTL: 600}}, nil
+	}
+	s := signalingtest.Start(t, server.Config{Relays: relays})
+	c := online(t, client(t, signalingtest.NewKey(t), s.URL))
+	password := func() string {
+		got, err := c.Relays(signalingtest.Within(t))
+		if err != nil || len(got) != 1 {
+			t.Fatalf("relays %+v, %v", got, err)
+		}
+		return got[0].Password
+	}
+	if got := password(); got != "of start 0" {
+		t.Errorf("%q", got)
+	}
+	s.Down()
+	signalingtest.Eventually(t, "the connection is lost", func() bool { return !c.Status()[0].Connected })
+	if got := password(); got != "of start 0" {
+		t.Errorf("without a server %q", got)
+	}
+	starts.Add(1)
+	s.Up()
+	signalingtest.Eventually(t, "the new credentials come", func() bool { return password() == "of start 1" })
+}
+
 // A server that drains sends its clients away, and they come back to the next.
 func TestDrain(t *testing.T) {
 	s := signalingtest.Start(t, server.Config{Limits: server.Limits{DrainSpread: 50 * time.Millisecond}})

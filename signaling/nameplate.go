@@ -107,6 +107,12 @@ func (k *conn) restore(ctx context.Context) {
 	}
 	watches := len(c.watched) > 0
 	c.mu.Unlock()
+	k.u.mu.Lock()
+	relays := !k.u.relays.until.IsZero()
+	k.u.mu.Unlock()
+	if relays {
+		_, _ = k.relays(ctx) // the old credentials may be as dead as the server that gave them
+	}
 	if watches {
 		_ = k.watch(ctx) // what fails now is done again by the next connection
 	}

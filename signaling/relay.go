@@ -7,7 +7,9 @@ import (
 	"time"
 )
 
-// relayCache is what a server last gave us, and until when to use it.
+// relayCache is what a server last gave us, and until when to use it. It
+// outlives the connection, for the time there is none, and is asked for again
+// by the next one.
 type relayCache struct {
 	relays []Relay
 	until  time.Time
