@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,10 +137,13 @@ func listenAddrs(host string) ([]netip.Addr, error) {
 // goes with the listener.
 func listenAt(ctx context.Context, a Address) (net.Listener, error) {
 	config := net.ListenConfig{}
-	if a.Network == Unix {
+	network := a.Network
+	if network == Unix {
 		config.Control = ownerOnly
+	} else if strings.HasPrefix(a.Address, netip.IPv4Unspecified().String()+":") {
+		network = "tcp4" // or it would be every IPv6 address as well
 	}
-	ln, err := config.Listen(ctx, a.Network, a.Address)
+	ln, err := config.Listen(ctx, network, a.Address)
 	if err == nil && a.Network == Unix {
 		if err = os.Chmod(a.Address, 0o600); err != nil {
 			err = errors.Join(err, ln.Close())

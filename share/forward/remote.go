@@ -131,7 +131,7 @@ func (r *runner) take(ctx context.Context, f Forward, listener uint64, a arrival
 	case err == nil && openErr == nil:
 		open := true
 		r.emit(Event{Event: Opened, Forward: f, Address: e.Address, Target: f.Target})
-		r.carry(ctx, e, st, conn, &open, nil)
+		r.carry(ctx, e, st, conn, new(traffic), &open, nil)
 		return
 	case err == nil:
 		err = openErr

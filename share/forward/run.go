@@ -271,7 +271,7 @@ func (r *runner) forward(ctx context.Context, f Forward, target Address, conn ne
 		return
 	}
 	open := false
-	r.carry(ctx, Event{Forward: f, Address: from, Target: target}, st, conn, &open, func() error {
+	r.carry(ctx, Event{Forward: f, Address: from, Target: target}, st, conn, new(traffic), &open, func() error {
 		_, err := readStatus(st, Connect)
 		if err != nil {
 			return hinted(Connect, target, err)
@@ -283,9 +283,8 @@ func (r *runner) forward(ctx context.Context, f Forward, target Address, conn ne
 }
 
 // carry splices, and reports how it ended: Closed if it had been open, Failed
-// otherwise.
-func (r *runner) carry(ctx context.Context, e Event, st session.Stream, conn net.Conn, open *bool, first func() error) {
-	t := new(traffic)
+// otherwise. T has what has passed already.
+func (r *runner) carry(ctx context.Context, e Event, st session.Stream, conn net.Conn, t *traffic, open *bool, first func() error) {
 	e.Err = splice(ctx, st, conn, t, first)
 	e.Event, e.Sent, e.Received = Closed, t.sent.Load(), t.received.Load()
 	r.total.sent.Add(e.Sent)

@@ -62,8 +62,9 @@ func (r *runner) connectSocks(ctx context.Context, f Forward, conn net.Conn, req
 		r.report(ctx, Event{Event: Failed, Forward: f, Address: from, Target: target, Err: err})
 		return
 	}
+	t := new(traffic)
 	if replyErr == nil {
-		replyErr = sendBuffered(st, request.Reader)
+		replyErr = sendBuffered(st, request.Reader, t)
 	}
 	if replyErr != nil {
 		_ = st.Reset(broken(replyErr)) // returns nil
@@ -72,7 +73,7 @@ func (r *runner) connectSocks(ctx context.Context, f Forward, conn net.Conn, req
 	}
 	open := true
 	r.emit(Event{Event: Opened, Forward: f, Address: from, Target: target})
-	r.carry(ctx, Event{Forward: f, Address: from, Target: target}, st, conn, &open, nil)
+	r.carry(ctx, Event{Forward: f, Address: from, Target: target}, st, conn, t, &open, nil)
 }
 
 func (r *runner) dialSocks(ctx context.Context, target Address) (session.Stream, error) {
@@ -84,7 +85,7 @@ func (r *runner) dialSocks(ctx context.Context, target Address) (session.Stream,
 }
 
 // sendBuffered sends what a client said without waiting for the reply.
-func sendBuffered(st session.Stream, from io.Reader) error {
+func sendBuffered(st session.Stream, from io.Reader, t *traffic) error {
 	b, ok := from.(*bufio.Reader)
 	if !ok || b.Buffered() == 0 {
 		return nil
@@ -92,6 +93,7 @@ func sendBuffered(st session.Stream, from io.Reader) error {
 	early, err := b.Peek(b.Buffered())
 	if err == nil {
 		_, err = st.Write(early)
+		t.sent.Add(uint64(len(early)))
 	}
 	return err
 }
