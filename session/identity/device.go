@@ -27,6 +27,7 @@ const (
 	pemType       = "PRIVATE KEY" // RFC 7468, section 10
 	maxKeyFile    = 4 << 10
 	mailboxLabel  = "tandem/mailbox-key/1"
+	sshLabel      = "tandem/ssh-host-key/1"
 	sealKeyLabel  = "tandem/seal-key/1"
 	opIdentity    = "identity"
 	restoreDevice = "restore it from a backup; or move %s away to become a new device, which peers will have to meet again"
@@ -109,6 +110,16 @@ func (d *Device) Sign(message []byte) []byte { return ed25519.Sign(d.key, messag
 // MailboxKey owns the device's mailbox on signaling servers. It is derived
 // from the device key, and does not reveal it or the ID.
 func (d *Device) MailboxKey() ed25519.PrivateKey { return d.mailbox }
+
+// SSHKey is the host key that this device's own SSH clients know it by. It is
+// derived from the device key, and does not reveal it or the ID.
+func (d *Device) SSHKey() (ed25519.PrivateKey, error) {
+	seed, err := derive(d.key, sshLabel)
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
 
 // Contact is how to reach and seal for this device, given the ID of its
 // mailbox and the servers it registers with.

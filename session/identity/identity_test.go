@@ -201,6 +201,13 @@ func TestDerivedKeysGolden(t *testing.T) {
 	if got := hex.EncodeToString(d.Contact("", nil).SealKey); got != "04284d84285528ad1e0b60ed553c3dc20905da7f461627af4dc67869be0b313b" {
 		t.Errorf("seal key = %s", got)
 	}
+	key, err := d.SSHKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := hex.EncodeToString(key.Seed()); got != "39429f4127d6bd48052eb8bbd09d41bc9715cc42f141dabdf94b5e161f664fa0" {
+		t.Errorf("SSH host key's seed = %s", got)
+	}
 }
 
 func TestWordsGolden(t *testing.T) {
