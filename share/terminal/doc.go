@@ -24,6 +24,7 @@
 //	             With an empty resource the host names the new terminal
 //	resume       {"terminal": ID, "offset": N}: go on with exactly that terminal
 //	             from that offset
+//	hangup       true: a new terminal ends when the viewer it is made for leaves
 //
 // Without resume, "control" makes the terminal if there is none, and "view"
 // fails with "not-found". With resume nothing is made. A terminal whose program

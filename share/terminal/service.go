@@ -62,6 +62,7 @@ type Params struct {
 	Env    map[string]string `json:"env,omitempty"`
 	Argv   []string          `json:"argv,omitempty"`
 	Resume *Resume           `json:"resume,omitempty"`
+	Hangup bool              `json:"hangup,omitempty"`
 }
 
 // Resume names where to go on.
@@ -159,7 +160,11 @@ func (s *Service) serve(ctx context.Context, offer session.Offer) error {
 		case <-over:
 		}
 	})
-	return v.serve(ctx, made)
+	err = v.serve(ctx, made)
+	if made && params.Hangup {
+		t.kill("the viewer that it was for has left")
+	}
+	return err
 }
 
 // enter counts a call of Serve, unless the service has been closed.

@@ -537,6 +537,20 @@ func TestTerminalSurvivesItsViewers(t *testing.T) {
 	w.sees("new=.\r\n")
 }
 
+func TestTerminalHangsUp(t *testing.T) {
+	s, guest := share(t, Config{})
+	first := attach(t, guest, Request{Name: "ssh", Params: Params{Size: size80, Hangup: true}})
+	first.sees("$ ")
+	second := attach(t, guest, Request{Name: "ssh", Params: Params{Size: size80, Hangup: true}})
+	second.sees("$ ")
+	_ = second.Close() // it was not made for this one
+	eventually(t, "the second viewer is gone", func() bool { return len(s.Terminals()[0].Viewers) == 1 })
+	first.types("echo still=$((40+2))\n")
+	first.sees("still=42")
+	_ = first.Close()
+	eventually(t, "the terminal has ended", func() bool { return s.Terminals()[0].Exit != nil })
+}
+
 func TestStart(t *testing.T) {
 	s, guest := share(t, Config{})
 	if err := s.Start("", Params{Size: Size{132, 50}}); err != nil {
