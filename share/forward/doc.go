@@ -97,8 +97,8 @@
 //
 // # Limits
 //
-// For one guest at a time: 4096 streams, 256 of them connecting, 32 listeners;
-// 128 connections of one listener wait to be taken, further ones in the kernel's
-// queue. Resolving may take 10 seconds, connecting 20 in all. Beyond, the kind is
-// "busy" or "timeout".
+// For one guest at a time: 4096 streams and 32 listeners; further ones are
+// refused as "busy". 256 streams connect at a time and the others wait; 128
+// connections of one listener wait to be taken, and further ones in the kernel's
+// queue. Looking up a name may take 10 seconds and connecting 20 in all.
 package forward

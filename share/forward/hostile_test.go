@@ -146,36 +146,40 @@ func (h *hanging) DialContext(ctx context.Context, _, _ string) (net.Conn, error
 // One guest's connections that never come about are bounded in number and
 // time, and leave room for other guests.
 func TestFloodOfDials(t *testing.T) {
-	hang := &hanging{begun: make(chan struct{}, 10*maxDialling)}
-	b := newBench(t, Config{Dialer: hang}, "connect any")
-	streams := make([]session.Stream, 0, maxDialling)
-	for range maxDialling {
-		st, err := request(t.Context(), b.alice, Connect, params{Address: TCPAddress("10.0.0.1", 80)})
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		const requests = maxDialling + 50
+		hang := &hanging{begun: make(chan struct{}, 2*requests)}
+		b := newBench(t, Config{Dialer: hang}, "connect any")
+		streams := make([]session.Stream, 0, requests)
+		for range requests {
+			st, err := request(t.Context(), b.alice, Connect, params{Address: TCPAddress("10.0.0.1", 80)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			streams = append(streams, st)
+		}
+		synctest.Wait()
+		if n := len(hang.begun); n != maxDialling {
+			t.Errorf("%d connections are being made", n)
+		}
+		if _, err := b.table.Give(sessiontest.Peer("bob").ID, rights("connect any"), 0); err != nil {
 			t.Fatal(err)
 		}
-		streams = append(streams, st)
-	}
-	for range maxDialling {
-		<-hang.begun
-	}
-	if _, _, err := Dial(t.Context(), b.alice, TCPAddress("10.0.0.1", 80)); session.KindOf(err) != session.Busy {
-		t.Errorf("one too many: %v", err)
-	}
-	if _, err := b.table.Give(sessiontest.Peer("bob").ID, rights("connect any"), 0); err != nil {
-		t.Fatal(err)
-	}
-	_, other := sessiontest.Pair(t, sessiontest.Guarded(b.table, b.service), nil)
-	if _, err := request(t.Context(), other, Connect, params{Address: TCPAddress("10.0.0.1", 80)}); err != nil {
-		t.Fatal(err)
-	}
-	<-hang.begun
-	b.table.Close() // ends them all
-	for _, st := range streams {
-		if _, err := st.Read(make([]byte, 1)); session.KindOf(err) != session.Revoked {
-			t.Fatalf("a connection ended with %v", err)
+		_, other := sessiontest.Pair(t, sessiontest.Guarded(b.table, b.service), nil)
+		if _, err := request(t.Context(), other, Connect, params{Address: TCPAddress("10.0.0.1", 80)}); err != nil {
+			t.Fatal(err)
 		}
-	}
+		synctest.Wait()
+		if n := len(hang.begun); n != maxDialling+1 {
+			t.Errorf("another guest waits for the first: %d connections are being made", n)
+		}
+		time.Sleep(dialTimeout)
+		for i, st := range streams {
+			if _, err := readStatus(st, Connect); session.KindOf(err) != session.Timeout && session.KindOf(err) != session.Busy {
+				t.Fatalf("connection %d ended with %v", i, err)
+			}
+		}
+	})
 }
 
 func TestTimeouts(t *testing.T) {

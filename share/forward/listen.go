@@ -50,7 +50,7 @@ func (s *Service) listen(ctx context.Context, o session.Offer, g *guest, p param
 	if p.Replaces != 0 {
 		s.endListener(g, p.Replaces)
 	}
-	unlisten, err := s.begin(&g.listening, maxListeners, "listeners are open")
+	unlisten, err := s.begin(g)
 	if err != nil {
 		return refuse(st, err)
 	}

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -134,19 +135,23 @@ func (s *Service) reach(ctx context.Context, peer session.PeerID, g *guest, p pa
 		}
 		return nil, door{}, nil
 	}
-	done, err := s.begin(&g.dialling, maxDialling, "connections are being made")
-	if err != nil {
-		return nil, door{}, err
-	}
-	defer done()
 	ctx, cancel := s.during(ctx, session.Permit{})
 	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, dialTimeout)
+	defer stop()
+	select {
+	case g.dialling <- struct{}{}:
+		defer func() { <-g.dialling }()
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, door{}, session.Errorf(Connect, session.Busy, "too many connections are being made")
+		}
+		return nil, door{}, context.Cause(ctx)
+	}
 	doors, err := s.doors(ctx, peer, p.Address)
 	if err != nil || p.Probe {
 		return nil, append(doors, door{})[0], err
 	}
-	ctx, stop := context.WithTimeout(ctx, dialTimeout)
-	defer stop()
 	deadline, _ := ctx.Deadline()
 	var refused error
 	for i, d := range doors {

@@ -66,9 +66,9 @@ type Service struct {
 // guest is what one peer has going on. Service.mu guards it.
 type guest struct {
 	streams   int
-	dialling  int
 	listening int // listeners, those included that are being made
 	listeners map[uint64]*listener
+	dialling  chan struct{} // has a token for each connection that is being made
 }
 
 var _ session.Service = (*Service)(nil)
@@ -132,7 +132,7 @@ func (s *Service) enter(peer session.PeerID) (*guest, error) {
 	}
 	g := s.guests[peer]
 	if g == nil {
-		g = &guest{listeners: make(map[uint64]*listener)}
+		g = &guest{listeners: make(map[uint64]*listener), dialling: make(chan struct{}, maxDialling)}
 		s.guests[peer] = g
 	}
 	if g.streams >= maxStreams {
@@ -152,18 +152,18 @@ func (s *Service) leave(peer session.PeerID, g *guest) {
 	s.serving.Done()
 }
 
-// begin counts one more of n, and the result one fewer.
-func (s *Service) begin(n *int, limit int, what string) (func(), error) {
+// begin counts a listener of g's, and the result counts it no more.
+func (s *Service) begin(g *guest) (func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if *n >= limit {
-		return nil, session.Errorf("forward", session.Busy, "%d %s already", *n, what)
+	if g.listening >= maxListeners {
+		return nil, session.Errorf(Listen, session.Busy, "%d listeners are open already", g.listening)
 	}
-	*n++
+	g.listening++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		*n--
+		g.listening--
 	}, nil
 }
 
