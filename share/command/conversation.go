@@ -19,6 +19,9 @@ const Linger = time.Second
 // takenEvery is how much input is confirmed at once.
 const takenEvery = InputWindow / 8
 
+// farewell is how long a peer may take to close the stream after EXIT.
+const farewell = 10 * time.Second
+
 // errTimeout ends a program; its peer is told by EXIT, not by a reset.
 var errTimeout = errors.New("timeout")
 
@@ -47,7 +50,9 @@ func newConversation(p *process, stream session.Stream) *conversation {
 
 // serve runs the program to its end. It returns when the program, all that is
 // left of its session, and all work for it have ended.
-func (c *conversation) serve(ctx context.Context, cancel context.CancelCauseFunc, timeout time.Duration) error {
+func (c *conversation) serve(parent context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
 	if timeout > 0 {
 		timer := time.AfterFunc(timeout, func() { cancel(errTimeout) })
 		defer timer.Stop()
@@ -74,10 +79,20 @@ func (c *conversation) serve(ctx context.Context, cancel context.CancelCauseFunc
 	watch.Go(func() {
 		select {
 		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, errTimeout) {
-				_ = c.stream.Reset(cause) // whoever wrote to it stops
-			}
-			c.program.end()
+		case <-over:
+			return
+		}
+		timedOut := errors.Is(context.Cause(ctx), errTimeout)
+		if !timedOut {
+			_ = c.stream.Reset(context.Cause(ctx)) // whoever writes to it stops
+		}
+		c.program.end()
+		if !timedOut {
+			return
+		}
+		select { // the peer may take its time to read the rest
+		case <-parent.Done():
+			_ = c.stream.Reset(context.Cause(parent))
 		case <-over:
 		}
 	})
@@ -98,12 +113,27 @@ func (c *conversation) serve(ctx context.Context, cancel context.CancelCauseFunc
 	// From here on nothing may reset the stream: EXIT is on its way.
 	close(over)
 	watch.Wait()
-	_ = c.stream.Close() // ends read
-	c.program.end()      // what the program has left behind
-	_ = c.program.in.Close()
-	input.Wait()
+	part(parent, c.stream, func() {
+		c.program.end() // what it has left behind
+		_ = c.program.in.Close()
+		input.Wait()
+	})
 	c.program.close()
 	return cause
+}
+
+// part ends a stream behind EXIT. The peer closes it when it has read that:
+// closing it first would fail the input that is still under way, and EXIT with it
+// where the stream passes through others. read returns when the peer has closed.
+func part(ctx context.Context, stream session.Stream, read func()) {
+	closeNow := func() { _ = stream.Close() }
+	_ = stream.CloseWrite()
+	timer := time.AfterFunc(farewell, closeNow)
+	defer timer.Stop()
+	stop := context.AfterFunc(ctx, closeNow)
+	defer stop()
+	read()
+	closeNow()
 }
 
 // read takes the peer's frames until the stream ends, which before EXIT means

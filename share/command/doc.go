@@ -43,7 +43,8 @@
 //	             never falls. Input that the program will never read counts as taken
 //	0x04 EXIT    JSON, the last frame: code (0 to 255; 128+n for death by signal n),
 //	             signal (its name, such as "SIGTERM", if so), reason (a sentence, if
-//	             the host ended it). The host closes its direction behind it
+//	             the host ended it). The host closes its direction behind it,
+//	             and the peer the stream
 //
 // From the peer:
 //

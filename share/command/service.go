@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/user"
@@ -79,7 +80,7 @@ func (s *Service) Serve(ctx context.Context, offer session.Offer) error {
 	}
 	program, err := startProcess(l)
 	if errors.Is(err, errMissing) || errors.Is(err, errNotExecutable) {
-		return fail(offer, l.argv[0], err)
+		return fail(ctx, offer, l.argv[0], err)
 	}
 	if err != nil {
 		s.log.Warn("run", "error", err)
@@ -104,12 +105,11 @@ func (s *Service) Serve(ctx context.Context, offer session.Offer) error {
 		case <-over:
 		}
 	})
-	c := newConversation(program, stream)
-	return c.serve(ctx, cancel, request.Timeout)
+	return newConversation(program, stream).serve(ctx, request.Timeout)
 }
 
 // fail answers for a program that could not be started.
-func fail(offer session.Offer, name string, why error) error {
+func fail(ctx context.Context, offer session.Offer, name string, why error) error {
 	stream, err := offer.Accept()
 	if err != nil {
 		return err
@@ -120,8 +120,10 @@ func fail(offer session.Offer, name string, why error) error {
 	}
 	name = session.Printable(name)
 	frames := appendFrame(nil, stderr("tandem: "+name[:min(len(name), maxDir)]+": "+why.Error()+"\n"))
-	_, err = stream.Write(appendFrame(frames, exit))
-	return errors.Join(err, stream.Close())
+	if _, err = stream.Write(appendFrame(frames, exit)); err == nil {
+		part(ctx, stream, func() { _, _ = io.Copy(io.Discard, stream) })
+	}
+	return err
 }
 
 // launch decides what to start for a request.

@@ -298,6 +298,48 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestTimeoutOfStalledPeer: a peer that reads nothing holds up no end of the
+// host, and its program ends in time.
+func TestTimeoutOfStalledPeer(t *testing.T) {
+	s, guest := host(t, Config{})
+	pid := filepath.Join(t.TempDir(), "pid")
+	r := sh(`echo $$ >"$1"; exec yes`, pid)
+	r.Timeout = 100 * time.Millisecond
+	start(t, guest, r)
+	var n int
+	eventually(t, "the program begins", func() bool {
+		text, _ := os.ReadFile(pid)
+		var err error
+		n, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		return err == nil
+	})
+	eventually(t, "the program ends", func() bool { return !alive(n) })
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInputUnderWay: a peer that is still sending input when the program ends
+// hears how.
+func TestInputUnderWay(t *testing.T) {
+	_, guest := host(t, Config{})
+	for range 20 {
+		c := start(t, guest, Request{Argv: []string{"head", "-c", "1"}})
+		var feeding sync.WaitGroup
+		var failed error
+		feeding.Go(func() {
+			for failed == nil {
+				_, failed = c.Write(make([]byte, 1000))
+			}
+		})
+		exit, err := c.Wait(io.Discard, io.Discard)
+		feeding.Wait()
+		if err != nil || exit.Code != 0 || !errors.Is(failed, errOver) {
+			t.Fatalf("%+v, %v; input: %v", exit, err, failed)
+		}
+	}
+}
+
 func TestEnvironmentAndFolder(t *testing.T) {
 	t.Setenv("LD_LIBRARY_PATH", "/x")
 	t.Setenv("GODEBUG", "")
