@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"reflect"
@@ -88,6 +90,8 @@ func newConversations(env *testscript.Env) error {
 //	close NAME                 end its input
 //	signal NAME SIGNAL         INT, TERM, KILL, STOP, CONT, HUP
 //	ended NAME CODE            wait for its end; stdout and stderr then look at its output
+//	jsonlines FILE             every line of the file, such as stdout, is a JSON object
+//	fill FILE SIZE             make a file of so many bytes without a pattern
 //	restored NAME              its terminal is, after its end, as it was before
 //	resize NAME COLS ROWS      change the size of its terminal
 func conversationCommands() map[string]func(*testscript.TestScript, bool, []string) {
@@ -109,7 +113,7 @@ func conversationCommands() map[string]func(*testscript.TestScript, bool, []stri
 		"see":   cmdSee,
 		"type": func(ts *testscript.TestScript, _ bool, args []string) {
 			need(ts, args, 2, "type NAME TEXT")
-			text, err := strconv.Unquote(`"` + strings.Join(args[1:], " ") + `"`)
+			text, err := strconv.Unquote(`"` + strings.ReplaceAll(strings.Join(args[1:], " "), `"`, `\"`) + `"`)
 			ts.Check(err)
 			_, err = io.WriteString(find(ts, args[0]).input, text)
 			ts.Check(err)
@@ -134,6 +138,20 @@ func conversationCommands() map[string]func(*testscript.TestScript, bool, []stri
 			if c.master == nil || !reflect.DeepEqual(c.before, c.after) {
 				ts.Fatalf("the terminal of %s is not as it was: %+v, was %+v", args[0], c.after, c.before)
 			}
+		},
+		"jsonlines": func(ts *testscript.TestScript, _ bool, args []string) {
+			need(ts, args, 1, "jsonlines FILE")
+			for line := range strings.Lines(ts.ReadFile(args[0])) {
+				if err := json.Unmarshal([]byte(line), new(map[string]any)); err != nil {
+					ts.Fatalf("%q: %v", line, err)
+				}
+			}
+		},
+		"fill": func(ts *testscript.TestScript, _ bool, args []string) {
+			need(ts, args, 2, "fill FILE SIZE")
+			content := make([]byte, mustStatus(ts, args[1]))
+			_, _ = rand.NewChaCha8([32]byte{}).Read(content)
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o600))
 		},
 		"resize": func(ts *testscript.TestScript, _ bool, args []string) {
 			need(ts, args, 3, "resize NAME COLS ROWS")
@@ -313,6 +331,11 @@ func cmdEnded(ts *testscript.TestScript, _ bool, args []string) {
 	select {
 	case <-c.done:
 	case <-time.After(stuck):
+		_ = c.cmd.Process.Signal(syscall.SIGQUIT) // where does it hang?
+		select {
+		case <-c.done:
+		case <-time.After(stuck / 10):
+		}
 		_, rest, _ := c.match(regexp.MustCompile(`$^never`))
 		ts.Fatalf("%s does not end; since the last see:\n%s", args[0], rest)
 	}

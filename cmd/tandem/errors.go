@@ -46,41 +46,51 @@ func usagef(format string, args ...any) error {
 	return usageError{error: fmt.Errorf(format, args...)}
 }
 
-// markUsage sees to it that what fails before a verb begins is a usageError:
-// cobra and pflag find it in the command line, and their errors have no types.
-// The function it returns does that to the error of the whole.
-func markUsage(root *cobra.Command) func(error) error {
-	var begun bool
-	last := root // of the commands that cobra got to
-	var mark func(*cobra.Command)
-	mark = func(cmd *cobra.Command) {
-		if run := cmd.RunE; run != nil {
-			cmd.RunE = func(cmd *cobra.Command, args []string) error {
-				begun = true
-				return run(cmd, args)
-			}
-		}
-		if check := cmd.Args; check != nil {
-			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				last = cmd
-				return check(cmd, args)
-			}
-		}
-		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-			last = cmd
-			return err
-		})
-		for _, sub := range cmd.Commands() {
-			mark(sub)
+// outcome is how a command line went.
+type outcome struct{ err error }
+
+// outcomeOf makes root leave its errors in the outcome. A usageError is made of
+// whatever fails before a verb begins: cobra and pflag find it in the command
+// line, and their errors have no types.
+func outcomeOf(root *cobra.Command) *outcome {
+	o := &outcome{}
+	o.collect(root)
+	return o
+}
+
+func (o *outcome) collect(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			o.misused(cmd, check(cmd, args))
+			return nil
 		}
 	}
-	mark(root)
-	return func(err error) error {
-		var usage usageError
-		if err == nil || begun || errors.As(err, &usage) && usage.hint != "" {
-			return err
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		o.misused(cmd, err)
+		return nil
+	})
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if o.err == nil {
+				o.err = run(cmd, args)
+			}
+			return nil
 		}
-		return usageError{err, fmt.Sprintf("`%s --help` shows how it is meant.", last.CommandPath())}
+	}
+	for _, sub := range cmd.Commands() {
+		o.collect(sub)
+	}
+}
+
+// misused takes an error in the use of cmd, if there is one.
+func (o *outcome) misused(cmd *cobra.Command, err error) {
+	var usage usageError
+	switch {
+	case err == nil || o.err != nil:
+	case errors.As(err, &usage) && usage.hint != "":
+		o.err = err
+	default:
+		o.err = usageError{err, fmt.Sprintf("`%s --help` shows how it is meant.", cmd.CommandPath())}
 	}
 }
 
@@ -98,7 +108,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	}
 	switch session.KindOf(err) {
-	case session.Denied, session.Revoked:
+	case session.Denied, session.Revoked, session.Canceled: // the last by the other side
 		return exitRefused
 	case session.NotFound, session.Expired:
 		return exitNotFound
@@ -125,8 +135,16 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// describeError is the outermost text that is meant for people and the
-// innermost cause: what lies between them is for the log.
+// advise adds what to do next to an error of one kind that came without.
+func advise(err error, kind session.Kind, hint string) error {
+	if err == nil || session.KindOf(err) != kind || session.Hint(err) != "" {
+		return err
+	}
+	return &session.Error{Kind: kind, Err: err, Hint: hint}
+}
+
+// describeError is the outermost text that is meant for people and, where that
+// helps, the innermost cause: what lies between them is for the log.
 func describeError(err error) string {
 	var se *session.Error
 	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what errors.Join made, outermost
@@ -146,8 +164,12 @@ func describeError(err error) string {
 	case se.Text == "":
 		return se.Error() // what was tried says what it is about
 	}
-	if cause := rootCause(se.Err); !strings.Contains(se.Text, cause) {
-		return se.Text + ": " + cause
+	switch se.Kind {
+	case session.Unavailable, session.Timeout, session.NoSpace, session.Internal, "":
+		// How it failed may say what to do.
+		if cause := rootCause(se.Err); !strings.Contains(se.Text, cause) {
+			return se.Text + ": " + cause
+		}
 	}
 	return se.Text
 }

@@ -15,12 +15,14 @@ type events struct {
 	prompt *prompt // of the same terminal
 	json   *json.Encoder
 	mu     sync.Mutex
+	last   string // line for people
 }
 
 func newEvents(io stdio, f *flags, p *prompt) *events {
 	e := &events{prompt: p}
 	if f.json {
 		e.json = json.NewEncoder(io.out)
+		e.json.SetEscapeHTML(false) // links have ampersands
 	}
 	return e
 }
@@ -36,7 +38,12 @@ func (e *events) print(ev node.Event) {
 		_ = e.json.Encode(ev)
 		return
 	}
-	if line := describeEvent(ev); line != "" {
+	line := describeEvent(ev)
+	if line == e.last && ev.Event == node.EventOpened {
+		return // one copy is many streams
+	}
+	if line != "" {
+		e.last = line
 		e.prompt.print(time.Now().Format("15:04:05") + "  " + line)
 	}
 }
@@ -59,11 +66,13 @@ func describeEvent(ev node.Event) string {
 	case node.EventFailed:
 		return fmt.Sprintf("An attempt with a wrong code failed; %d left.", ev.Left)
 	case node.EventSpent:
-		return fmt.Sprintf("The invite can't be used any more: %s.", ev.Reason)
+		return fmt.Sprintf("The code works no more: %s.", ev.Reason)
 	case node.EventJoined:
 		return fmt.Sprintf("%s is here (%s).", who, describePath(*ev.Path))
 	case node.EventPath:
 		return fmt.Sprintf("%s: %s.", who, describePath(*ev.Path))
+	case node.EventMissed:
+		return fmt.Sprintf("%s was let in, but did not connect: %s.", who, ev.Reason)
 	case node.EventLeft:
 		return fmt.Sprintf("%s has left.", who)
 	case node.EventOpened:
@@ -73,7 +82,7 @@ func describeEvent(ev node.Event) string {
 			return fmt.Sprintf("%s: %s, left.", who, ev.What)
 		}
 	case node.EventDenied:
-		return fmt.Sprintf("%s was refused %s %s: %s.", who, ev.What, ev.Action, ev.Reason)
+		return fmt.Sprintf("%s was refused: %s, %s. Nothing grants it.", who, ev.What, doing(ev.Action))
 	case node.EventEnded:
 		return "The share has ended, and everything it granted."
 	}

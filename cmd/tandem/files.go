@@ -18,8 +18,7 @@ import (
 	"tandem/share/node"
 )
 
-// place is PEER:SHARE/PATH. A peer with one share may leave its name out:
-// PEER: is that share.
+// place is PEER:SHARE/PATH.
 type place struct{ peer, share, path string }
 
 func parsePlace(s string) (place, error) {
@@ -29,6 +28,9 @@ func parsePlace(s string) (place, error) {
 	}
 	rest = strings.Trim(rest, "/")
 	share, inside, _ := strings.Cut(rest, "/")
+	if share == "" {
+		return place{}, usagef("name one of the folders they share, as joining has shown it: %s:SHARE/PATH", peer)
+	}
 	return place{peer, share, inside}, nil
 }
 
@@ -38,9 +40,10 @@ func withFolder(ctx context.Context, io stdio, f *flags, at string, use func(con
 	if err != nil {
 		return err
 	}
-	return withBackend(ctx, io, f, func(ctx context.Context, b node.Backend) error {
+	err = withBackend(ctx, io, f, func(ctx context.Context, b node.Backend) error {
 		return use(ctx, folder.NewClient(node.Bound{Backend: b, Peer: p.peer}, p.share), p)
 	})
+	return advise(err, session.Denied, "They decide what you may do; joining has shown it. Is the name of the folder right?")
 }
 
 func newLs(io stdio, f *flags) *cobra.Command {
@@ -255,7 +258,7 @@ func (t *transfer) finish(s folder.Summary, err error) error {
 	}
 	if s.Files+s.Same+s.Dirs > 0 {
 		elapsed := time.Since(t.begun)
-		fmt.Fprintf(t.io.err, "%d files copied, %s in %s", s.Files, byteCount(uint64(s.Bytes)), elapsed.Round(10*time.Millisecond))
+		fmt.Fprintf(t.io.err, "%s copied, %s in %s", counted(s.Files, "file"), byteCount(uint64(s.Bytes)), elapsed.Round(10*time.Millisecond))
 		if s.Same > 0 {
 			fmt.Fprintf(t.io.err, "; %d were there already", s.Same)
 		}
@@ -263,9 +266,17 @@ func (t *transfer) finish(s folder.Summary, err error) error {
 			fmt.Fprintf(t.io.err, "; %s had arrived before", byteCount(uint64(s.Resumed)))
 		}
 		if s.Skipped > 0 {
-			fmt.Fprintf(t.io.err, "; %d links and special files skipped", s.Skipped)
+			fmt.Fprintf(t.io.err, "; %s skipped", counted(s.Skipped, "link or special file"))
 		}
 		fmt.Fprintln(t.io.err)
 	}
-	return err
+	return advise(err, session.Exists, "--force replaces it.")
+}
+
+// counted is n of something.
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -117,7 +116,7 @@ func stay(ctx context.Context, peer node.Bound) error {
 		return nil
 	}
 	_, why := session.Public(err)
-	return &session.Error{Op: "join", Kind: session.Unavailable, Text: "the session has ended", Err: errors.New(why)}
+	return session.Errorf("join", session.KindOf(err), "the session has ended: %s", why)
 }
 
 // terminalRight is the most that is offered at a terminal.
@@ -154,9 +153,18 @@ func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Requ
 	if !ok {
 		return usagef("a terminal needs a standard output that is a file or terminal")
 	}
-	request.Term = s.env("TERM")
+	request.Term = "dumb"
+	if isTerminal(out) {
+		request.Term = s.env("TERM")
+	}
 	request.Env = localeEnv(s)
-	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, terminal.Options{})
+	shown := false
+	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, terminal.Options{
+		Events: func(terminal.Event) { shown = true },
+	})
+	if shown && isTerminal(out) && (err != nil || result.Detached || result.Reason != "") {
+		fmt.Fprintln(s.err) // the cursor stays where the program has left it
+	}
 	switch {
 	case err != nil:
 		return err

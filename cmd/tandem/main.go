@@ -7,8 +7,9 @@
 //	0    done
 //	1    it failed; the message says why
 //	2    the command line or configuration is wrong
-//	3    refused: by the person asked, by a missing or revoked grant
-//	4    not found: no such peer, code, share or file
+//	3    refused: by the person asked, as the code is used up or has expired, by
+//	     a missing or revoked grant; or they have ended it
+//	4    not found: no such peer, number, share or file
 //	5    unreachable: the server, the relay or the peer, or no answer in time
 //	6    authentication or verification failed
 //	130  interrupted
@@ -57,9 +58,12 @@ func run(ctx context.Context, args []string, io stdio) int {
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	usage := markUsage(root)
-	silent := func(goio.Writer, fang.Styles, error) {} // below, once
-	err := usage(fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(silent)))
+	outcome := outcomeOf(root)
+	// fang gets to see no error of ours: it would ask the terminal for its colours first.
+	silent := func(goio.Writer, fang.Styles, error) {}
+	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(silent))
+	outcome.misused(root, err)
+	err = outcome.err
 	code := exitCode(ctx, err)
 	switch {
 	case err == nil || errors.As(err, new(exitError)):

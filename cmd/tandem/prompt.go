@@ -34,7 +34,8 @@ type prompt struct {
 
 func newPrompt(s stdio) *prompt {
 	p := &prompt{in: s.in, out: s.out, line: make(chan string, 1), ended: make(chan struct{})}
-	if out, ok := s.out.(*os.File); ok && !isTerminal(out) {
+	out, ok := s.out.(*os.File)
+	if shown, ok2 := s.err.(*os.File); ok && ok2 && !isTerminal(out) && isTerminal(shown) {
 		p.out = s.err // a question belongs where somebody sees it
 	}
 	return p

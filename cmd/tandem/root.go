@@ -39,7 +39,8 @@ enter a session.`),
 			}
 			return err
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
 	}
 	p := root.PersistentFlags()
 	p.StringSliceVar(&f.servers, "server", nil, "signaling server to meet at, as a URL or host; may be repeated")

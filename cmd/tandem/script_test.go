@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -82,13 +83,13 @@ func TestScript(t *testing.T) {
 //
 //	SERVER       a signaling server
 //	CLOCK_OFF    one whose clock is an hour ahead
-//	OLDER        one that speaks version 0 only
 //	NEWER        one that speaks version 2 and above only
 //	NOT_TANDEM   a web server that knows none of our paths
 //	GARBAGE      something that answers with noise
 //	SILENT       something that accepts connections and says nothing
 //	NOBODY       a port that nobody listens on
-//	TLS          a signaling server behind TLS with a certificate of its own
+//	TLS          a signaling server behind TLS with a certificate nobody knows
+//	TLS_PORT     the same with the wrong scheme
 func serve(t *testing.T) map[string]string {
 	t.Helper()
 	many := server.Rate{PerSecond: 1000, Burst: 1000}
@@ -101,18 +102,25 @@ func serve(t *testing.T) map[string]string {
 		t.Cleanup(ts.Close)
 		return ts.URL
 	}
-	secure := httptest.NewTLSServer(s)
+	secure := httptest.NewUnstartedServer(s)
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of bad handshakes there will be some
+	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	free := listen(t, func(net.Conn) {})
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nobody.Close(); err != nil {
+		t.Fatal(err)
+	}
 	urls := map[string]string{
 		"SERVER":     web(s),
 		"CLOCK_OFF":  web(speaks(signaling.Info{Version: 1, MinVersion: 1, Time: time.Now().Add(time.Hour).UnixMilli()})),
-		"OLDER":      web(speaks(signaling.Info{Version: 0, MinVersion: 0})),
 		"NEWER":      web(speaks(signaling.Info{Version: 3, MinVersion: 2})),
 		"NOT_TANDEM": web(http.NotFoundHandler()),
 		"GARBAGE":    "http://" + listen(t, func(c net.Conn) { _, _ = c.Write([]byte("\x00\xff220 mail.example\r\n\x1b]0;owned\a")) }),
 		"SILENT":     "http://" + listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<20)); _, _ = c.Read(make([]byte, 1)) }),
-		"NOBODY":     "http://" + free,
+		"NOBODY":     "http://" + nobody.Addr().String(),
 		"TLS":        secure.URL,
 		"TLS_PORT":   "http://" + secure.Listener.Addr().String(),
 	}

@@ -61,17 +61,27 @@ func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joine
 		// No server of ours knows the number, so nothing has been spent yet.
 		urls, lookErr := n.lookAround(ctx, ticket.Nameplate)
 		if lookErr != nil {
-			return Joined{}, err
+			return Joined{}, nobodyWaits(ticket)
 		}
 		if err := n.useOneOf(ctx, urls); err != nil {
 			return Joined{}, err
 		}
 		joined, err = n.host.Join(ctx, ticket, met)
 	}
+	if session.KindOf(err) == session.NotFound {
+		return Joined{}, nobodyWaits(ticket)
+	}
 	if err != nil {
 		return Joined{}, err
 	}
 	return n.joined(joined), nil
+}
+
+func nobodyWaits(t *pairing.Ticket) error {
+	return &session.Error{
+		Op: "join", Kind: session.NotFound, Text: "nobody is waiting under " + t.Nameplate,
+		Hint: "Compare the number. If it is right, the share is over: ask for a new code.",
+	}
 }
 
 func (n *Node) joined(j *host.Joined) Joined {
