@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -67,29 +68,45 @@ func (d *relayDialer) Dial(_, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !d.tls[address] {
-		return relayConn{conn}, nil
-	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
+	}
+	relay, err := netip.ParseAddr(host)
+	if err != nil && via == nil { // a name
+		relay, _ = addrOf(conn.RemoteAddr())
+	}
+	inside := relay.IsValid() && isInside(relay)
+	if !d.tls[address] {
+		return relayConn{conn, inside}, nil
 	}
 	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return relayConn{secure}, nil
+	return relayConn{secure, inside}, nil
 }
 
 // relayConn is a connection to a relay. Its local address says that it is TCP
 // and IPv4, and nothing else: pion/turn asks for a relayed address of that
 // family. An IPv4 one reaches the peers that have no IPv6, and those that have
 // need no relay for want of a common family.
-type relayConn struct{ net.Conn }
+type relayConn struct {
+	net.Conn
+	inside bool // the relay is in a local network itself
+}
 
 func (relayConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero} }
+
+// Write takes one message of pion's TURN client.
+func (c relayConn) Write(p []byte) (int, error) {
+	if !c.inside && namesInside(p) {
+		return 0, errInside
+	}
+	return c.Conn.Write(p)
+}
 
 // connectThrough asks an HTTP proxy for a tunnel (RFC 9110, section 9.3.6).
 func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn, error) {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/pion/stun/v4"
 )
 
 // relaySocket is the socket through which pion's TURN client speaks with a
@@ -51,6 +54,9 @@ func (s *relaySocket) LocalAddr() net.Addr {
 }
 
 func (s *relaySocket) WriteTo(p []byte, to net.Addr) (int, error) {
+	if relay, ok := addrOf(to); ok && !isInside(relay) && namesInside(p) {
+		return 0, errInside
+	}
 	n, err := s.PacketConn.WriteTo(p, to)
 	if err == nil && isCreatePermission(p) && time.Now().Before(s.hasty) {
 		s.mu.Lock()
@@ -80,6 +86,55 @@ func (s *relaySocket) ReadFrom(p []byte) (int, net.Addr, error) {
 			return 0, nil, err
 		}
 	}
+}
+
+// errInside is why a permission is not asked for. To pion's client that is the
+// end of the packet: nothing else that names the peer's address follows.
+var errInside = errors.New("a relay is not told addresses of local networks")
+
+// namesInside reports whether p asks a relay to let through packets from an
+// address inside a local network. The peer has such an address as a candidate,
+// for who is in the same network. A relay elsewhere could not reach it, and it
+// is none of its business.
+func namesInside(p []byte) bool {
+	if !isCreatePermission(p) {
+		return false
+	}
+	m := stun.Message{Raw: p}
+	if m.Decode() != nil {
+		return false
+	}
+	inside := false
+	_ = m.ForEach(stun.AttrXORPeerAddress, func(m *stun.Message) error {
+		var peer stun.XORMappedAddress
+		if err := peer.GetFromAs(m, stun.AttrXORPeerAddress); err != nil {
+			return err
+		}
+		addr, ok := netip.AddrFromSlice(peer.IP)
+		inside = inside || ok && isInside(addr)
+		return nil
+	})
+	return inside
+}
+
+// shared are the addresses between a provider's NAT and its customers (RFC 6598).
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// isInside reports whether addr has a meaning only inside some network.
+func isInside(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	return addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || shared.Contains(addr)
+}
+
+// addrOf is the IP address of a UDP or TCP address.
+func addrOf(a net.Addr) (netip.Addr, bool) {
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		return netip.AddrFromSlice(a.IP)
+	case *net.TCPAddr:
+		return netip.AddrFromSlice(a.IP)
+	}
+	return netip.Addr{}, false
 }
 
 // The beginnings of STUN messages (RFC 8489, section 5): type, length, cookie.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -130,4 +131,70 @@ func TestStreamRelayWaits(t *testing.T) {
 		t.Fatalf("without a relay over UDP: %v", err)
 	}
 	_ = conn.Close()
+}
+
+// packets is a socket that keeps what is written to it.
+type packets struct {
+	net.PacketConn
+	sent [][]byte
+}
+
+func (p *packets) WriteTo(b []byte, _ net.Addr) (int, error) {
+	p.sent = append(p.sent, bytes.Clone(b))
+	return len(b), nil
+}
+
+func (p *packets) Write(b []byte) (int, error)     { return p.WriteTo(b, nil) }
+func (p *packets) Read([]byte) (int, error)        { return 0, net.ErrClosed }
+func (p *packets) RemoteAddr() net.Addr            { return nil }
+func (p *packets) SetReadDeadline(time.Time) error { return nil }
+
+// TestRelayLearnsNoLocalAddress: a relay out there is not asked about the
+// peer's address in its own network, which it would otherwise learn.
+func TestRelayLearnsNoLocalAddress(t *testing.T) {
+	for _, c := range []struct {
+		relay, peer string
+		told        bool
+	}{
+		{"203.0.113.5", "198.51.100.7", true},
+		{"203.0.113.5", "192.168.1.7", false},
+		{"203.0.113.5", "10.0.0.7", false},
+		{"203.0.113.5", "100.64.3.7", false},
+		{"203.0.113.5", "127.0.0.1", false},
+		{"203.0.113.5", "2001:db8::7", true},
+		{"2001:db8::5", "fd00::7", false},
+		{"2001:db8::5", "fe80::7", false},
+		{"192.168.1.5", "192.168.1.7", true}, // a relay in the local network needs it
+		{"127.0.0.1", "127.0.0.1", true},
+	} {
+		for _, extra := range []string{"", "198.51.100.8"} {
+			setters := []stun.Setter{stun.TransactionID, stun.NewType(stun.MethodCreatePermission, stun.ClassRequest)}
+			for _, peer := range []string{extra, c.peer} {
+				if peer != "" {
+					setters = append(setters, xorPeer(peer))
+				}
+			}
+			request := stun.MustBuild(append(setters, stun.Fingerprint)...)
+			relay := net.ParseIP(c.relay)
+
+			udp := &packets{}
+			_, err := newRelaySocket(udp).WriteTo(request.Raw, &net.UDPAddr{IP: relay, Port: 3478})
+			if (err == nil) != c.told || (len(udp.sent) == 1) != c.told {
+				t.Errorf("%s over UDP about %s: %v, %d packets", c.relay, c.peer, err, len(udp.sent))
+			}
+			tcp := &packets{}
+			inside := isInside(netip.MustParseAddr(c.relay))
+			_, err = relayConn{tcp, inside}.Write(request.Raw)
+			if (err == nil) != c.told || (len(tcp.sent) == 1) != c.told {
+				t.Errorf("%s over TCP about %s: %v, %d packets", c.relay, c.peer, err, len(tcp.sent))
+			}
+		}
+	}
+}
+
+// xorPeer adds an XOR-PEER-ADDRESS.
+type xorPeer string
+
+func (p xorPeer) AddTo(m *stun.Message) error {
+	return stun.XORMappedAddress{IP: net.ParseIP(string(p)), Port: 4242}.AddToAs(m, stun.AttrXORPeerAddress)
 }
