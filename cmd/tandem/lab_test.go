@@ -274,7 +274,7 @@ func (p *program) await(t *testing.T, what string, n int, limit time.Duration, m
 // event waits for the program's first event of a kind.
 func (p *program) event(t *testing.T, kind string) node.Event {
 	t.Helper()
-	n := p.await(t, "event "+kind, 0, hangs, func(text string) bool {
+	n := p.await(t, "event "+kind, 0, 2*hangs, func(text string) bool {
 		e, ok := parseEvent(text)
 		return ok && e.Event == kind
 	})
@@ -415,7 +415,7 @@ func (l *lab) server(t *testing.T, host *natlab.Host, ca *authority, args ...str
 	t.Helper()
 	s := &labServer{device: l.device(t, host, "server")}
 	scheme, port := "http", 8080
-	s.args = []string{"server", "--json", "--log", "debug", "--public-metrics", "--public-ip", host.Addr().String()}
+	s.args = []string{"server", "--json", "--log", "debug", "--public-metrics", "--drain", "1s", "--public-ip", host.Addr().String()}
 	addrs := []netip.Addr{host.Addr()}
 	if host.Addr6().IsValid() {
 		addrs = append(addrs, host.Addr6())
