@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"tandem/session"
+	"tandem/session/grant"
 )
 
 // Dispatcher hands each offer to the service it names, after the authorizer
@@ -34,6 +35,41 @@ type Activity struct {
 	Err    error // why it was denied or ended; nil for a good end
 }
 
+// The longest names in a request, in bytes. No right can have longer ones.
+const (
+	maxService  = 64
+	maxResource = 512
+	maxAction   = 64
+	// maxRights and maxActions bound what an approval lists.
+	maxRights  = 256
+	maxActions = 64
+)
+
+// checkHeader refuses names that nothing can be called, before anybody has to
+// look at them.
+func checkHeader(h session.Header) error {
+	if len(h.Service) > maxService || len(h.Resource) > maxResource || len(h.Action) > maxAction {
+		return session.Errorf("dispatch", session.Invalid, "a name is too long")
+	}
+	return nil
+}
+
+// checkRights refuses rights that a host can't mean, or that are not fit to be
+// shown.
+func checkRights(rights []grant.Right) error {
+	ok := len(rights) <= maxRights
+	for _, r := range rights {
+		ok = ok && checkHeader(session.Header{Service: r.Service, Resource: r.Resource}) == nil && len(r.Actions) <= maxActions
+		for _, text := range append([]string{r.Service, r.Resource}, r.Actions...) {
+			ok = ok && len(text) <= maxResource && session.Printable(text) == text
+		}
+	}
+	if !ok {
+		return session.Errorf("join", session.Invalid, "what the host offers makes no sense")
+	}
+	return nil
+}
+
 // NewDispatcher dispatches to services, each known by its Name, and tells
 // observe, from several goroutines, what becomes of each offer.
 func NewDispatcher(authorizer session.Authorizer, observe func(Activity), log *slog.Logger, services ...session.Service) *Dispatcher {
@@ -47,6 +83,10 @@ func NewDispatcher(authorizer session.Authorizer, observe func(Activity), log *s
 // Handle is a session.Handler: it returns when the offer's work is done.
 func (d *Dispatcher) Handle(ctx context.Context, o session.Offer) {
 	h := o.Header()
+	if err := checkHeader(h); err != nil {
+		d.reject(d.log, o, err)
+		return
+	}
 	log := d.log.With("peer", o.Peer().ID.Short(), "service", session.Printable(h.Service),
 		"resource", session.Printable(h.Resource), "action", session.Printable(h.Action))
 	permit, err := d.authorizer.Allow(ctx, session.Request{

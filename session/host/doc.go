@@ -68,7 +68,9 @@
 //
 // # Authorisation
 //
-// Pairing says who a peer is and grants nothing. Each offer a peer makes is
+// Pairing says who a peer is and grants nothing. A request whose service or
+// action is longer than 64 bytes or whose resource is longer than 512 is
+// rejected as invalid. Each offer a peer makes is
 // checked against the authorizer before its service sees it, and when the
 // permit ends the stream is reset and the service's context with it.
 package host

@@ -295,6 +295,9 @@ func (a *joining) answered(ctx context.Context, payload []byte) error {
 	if err := intro.Contact.Check(); err != nil {
 		return err
 	}
+	if err := checkRights(intro.Rights); err != nil {
+		return err
+	}
 	intro.Name = session.PrintableName(intro.Name)
 	a.answer = &intro
 	if intro.Round > a.round {
