@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -30,10 +31,12 @@ type carrier struct {
 	closed      atomic.Bool
 
 	// heard is when the last packet arrived, in nanoseconds since began, and
-	// heardOn the attempt it came through.
+	// heardOn the attempt it came through. Anybody can send packets; proved is
+	// when the last one arrived that the peer has certainly sent.
 	began   time.Time
 	heard   atomic.Int64
 	heardOn atomic.Pointer[attempt]
+	proved  atomic.Int64
 	sent    recent
 
 	// gap is how long nothing had arrived when the path last changed.
@@ -50,11 +53,7 @@ func newCarrier() *carrier {
 
 // receive takes a packet that arrived on a. Only DTLS is passed on (RFC 7983).
 func (c *carrier) receive(a *attempt, packet []byte) {
-	const alert, headerLength = 21, 13
-	if len(packet) < headerLength || packet[0] < 20 || packet[0] > 63 {
-		return
-	}
-	if packet[0] == alert && packet[3] == 0 && packet[4] == 0 && c.established.Load() {
+	if !isDTLS(packet, c.established.Load()) {
 		return
 	}
 	now := int64(time.Since(c.began))
@@ -64,6 +63,30 @@ func (c *carrier) receive(a *attempt, packet []byte) {
 		c.gap.Store(now - before)
 	}
 	_, _ = c.inbound.Write(packet) // full or closed: the packet is lost
+}
+
+// isDTLS reports whether a packet consists of DTLS 1.2 records (RFC 6347,
+// section 4.1) that may go to DTLS. Once that is established, only handshake
+// records may come unencrypted, as retransmissions do: pion/dtls would end the
+// connection because of any alert or data in clear, which anybody can send.
+func isDTLS(packet []byte, established bool) bool {
+	const (
+		alert, data     = 21, 23
+		epochAt, sizeAt = 3, 11
+		header          = 13
+	)
+	if len(packet) < header || packet[0] < 20 || packet[0] > 63 {
+		return false
+	}
+	for len(packet) >= header {
+		kind, inClear := packet[0], packet[epochAt] == 0 && packet[epochAt+1] == 0
+		if inClear && (kind == data || kind == alert && established) {
+			return false
+		}
+		size := header + int(binary.BigEndian.Uint16(packet[sizeAt:]))
+		packet = packet[min(size, len(packet)):]
+	}
+	return true
 }
 
 // use sends on a from now on. If the path before was silent, the last packets
@@ -77,9 +100,13 @@ func (c *carrier) use(a *attempt) {
 	}
 }
 
-// silence is how long nothing has arrived.
+// prove notes that a packet of the peer's has arrived: one that DTLS has
+// authenticated.
+func (c *carrier) prove() { c.proved.Store(int64(time.Since(c.began))) }
+
+// silence is how long the peer has not been heard.
 func (c *carrier) silence() time.Duration {
-	return time.Since(c.began) - time.Duration(c.heard.Load())
+	return time.Since(c.began) - time.Duration(c.proved.Load())
 }
 
 func (c *carrier) ReadFrom(p []byte) (int, net.Addr, error) {

@@ -223,7 +223,8 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 	}
 	c.carrier.established.Store(true)
 
-	ending := endingConn{c.dtls, func() { close(c.ending) }}
+	c.carrier.prove()
+	ending := endingConn{c.dtls, c.carrier.prove, func() { close(c.ending) }}
 	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
 	if err != nil {
 		return err
@@ -326,8 +327,10 @@ func (c *conn) send(e envelope) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.control.Write(b)
-	return err
+	if _, err = c.control.Write(b); err != nil {
+		return peerGone(err)
+	}
+	return nil
 }
 
 // readEnvelope reads one envelope from channel 0.

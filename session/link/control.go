@@ -28,7 +28,7 @@ func (c *conn) readControl(ctx context.Context) {
 		switch e.Type {
 		case typePing:
 			if err := c.send(envelope{Type: typePong, Number: e.Number}); err != nil {
-				c.fail(peerGone(err))
+				c.fail(err)
 				return
 			}
 		case typeBye:

@@ -118,17 +118,20 @@ func secure(ctx context.Context, c *carrier, cert *certificate, client bool, wan
 	return conn, nil
 }
 
-// endingConn tells when the connection under SCTP has ended, before SCTP learns
-// of it and fails its streams. SCTP reads no more after an error.
+// endingConn tells when the peer was heard, and when the connection under SCTP
+// has ended, before SCTP learns of it and fails its streams. SCTP reads no more
+// after an error.
 type endingConn struct {
 	*dtls.Conn
-	ended func()
+	heard, ended func()
 }
 
 func (c endingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil {
 		c.ended()
+	} else {
+		c.heard()
 	}
 	return n, err
 }

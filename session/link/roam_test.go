@@ -300,6 +300,12 @@ func TestDeadPeer(t *testing.T) {
 // relayServer is a TURN server on loopback or whatever address this machine has.
 func relayServer(t *testing.T) (Relay, *net.UDPAddr) {
 	t.Helper()
+	return relayServerWith(t, func(g turn.RelayAddressGenerator) turn.RelayAddressGenerator { return g })
+}
+
+// relayServerWith is relayServer with another way to make its sockets.
+func relayServerWith(t *testing.T, wrap func(turn.RelayAddressGenerator) turn.RelayAddressGenerator) (Relay, *net.UDPAddr) {
+	t.Helper()
 	ip := net.IPv4(127, 0, 0, 1)
 	interfaces, err := systemNetwork().Interfaces()
 	if err != nil {
@@ -327,7 +333,7 @@ func relayServer(t *testing.T) (Relay, *net.UDPAddr) {
 		},
 		PacketConnConfigs: []turn.PacketConnConfig{{
 			PacketConn:            conn,
-			RelayAddressGenerator: &turn.RelayAddressGeneratorStatic{RelayAddress: ip, Address: ip.String()},
+			RelayAddressGenerator: wrap(&turn.RelayAddressGeneratorStatic{RelayAddress: ip, Address: ip.String()}),
 		}},
 	})
 	if err != nil {
