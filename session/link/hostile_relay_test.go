@@ -24,6 +24,7 @@ import (
 type hostileRelay struct {
 	turn.RelayAddressGenerator
 	attack func(datagram) []datagram // called with mu held
+	checks func(datagram) []datagram // the same for ICE's; nil lets them pass
 
 	mu   sync.Mutex
 	taps []*tap
@@ -110,7 +111,10 @@ func (r *hostileRelay) carry(d datagram) {
 	r.mu.Lock()
 	r.seen = append(r.seen, d.bytes...)
 	result := []datagram{d}
-	if d.isDTLS() {
+	switch {
+	case !d.isDTLS() && r.checks != nil:
+		result = r.checks(d)
+	case d.isDTLS():
 		d.tap.peer = d.addr
 		result = r.attack(d)
 		if len(r.old) < 4096 {
@@ -385,12 +389,13 @@ func (r *hostileRelay) sawNothing(t *testing.T) {
 	}
 }
 
-// A relay that passes ICE's checks, so that the path looks sound, and spoils
-// everything else: the session ends with an error, and so does a new one.
+// A relay that passes ICE's checks, so that the path looks sound, sends much
+// that looks like the peer's, and spoils everything else: the session ends with
+// an error, and so does a new one.
 func TestRelaySpoilsEverything(t *testing.T) {
 	t.Parallel()
 	var spoil atomic.Bool
-	_, relay := startHostileRelay(t, func(r *hostileRelay, d datagram) []datagram {
+	r, relay := startHostileRelay(t, func(_ *hostileRelay, d datagram) []datagram {
 		if spoil.Load() {
 			b := bytes.Clone(d.bytes)
 			b[len(b)-1] ^= 1
@@ -398,6 +403,10 @@ func TestRelaySpoilsEverything(t *testing.T) {
 		}
 		return []datagram{d}
 	})
+	r.checks = func(d datagram) []datagram {
+		junk := d.with(append([]byte{23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 1, 0, 0, 0, 64}, make([]byte, 64)...))
+		return []datagram{d, junk, junk.back()}
+	}
 	dial := Config{Relays: relays(relay), RelayOnly: true, DeadAfter: time.Second}
 	a, b := meet(t, dial, Config{Handler: echo, DeadAfter: time.Second})
 	spoil.Store(true)
