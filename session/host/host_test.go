@@ -215,7 +215,8 @@ func TestVanishing(t *testing.T) {
 			t.Run(who+string(rune('0'+step)), func(t *testing.T) {
 				t.Parallel()
 				w := newTown()
-				alice, bob := settleIn(t, w, "alice", short), settleIn(t, w, "bob", short)
+				soonOver := func(c *Config) { c.patience.setup = 500 * time.Millisecond }
+				alice, bob := settleIn(t, w, "alice", short, soonOver), settleIn(t, w, "bob", short, soonOver)
 				invite := alice.invite(func(c *InviteConfig) {
 					c.Options = pairing.Options{Uses: 5}
 					c.Admit = func(ctx context.Context, p session.Peer) ([]grant.Right, error) {
@@ -624,7 +625,8 @@ func TestGuestLeavesWhileAPersonThinks(t *testing.T) {
 // A guest who was let in and does not connect is missed.
 func TestGuestDoesNotConnect(t *testing.T) {
 	w := newTown()
-	alice, bob := settleIn(t, w, "alice", short), settleIn(t, w, "bob", short)
+	soonOver := func(c *Config) { c.patience.setup = 500 * time.Millisecond }
+	alice, bob := settleIn(t, w, "alice", short, soonOver), settleIn(t, w, "bob", short, soonOver)
 	missed := make(chan session.Peer, 1)
 	invite := alice.invite(func(c *InviteConfig) {
 		c.Missed = func(p session.Peer, err error) {

@@ -89,7 +89,7 @@ func TestTrustLettersChanged(t *testing.T) {
 					return []letterOnItsWay{l}
 				})
 				// A host says nothing more to a guest whose m3 was spoilt.
-				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
 				joined, err := bob.joinWithin(ctx, invite.Code())
 				if err != nil {
@@ -164,6 +164,14 @@ func introduced(t *testing.T, w *town, options ...option) (alice, bob *resident)
 	return alice, bob
 }
 
+// impatient makes residents who do nothing at the moment give up soon: what they
+// do next is meant to fail.
+func impatient(residents ...*resident) {
+	for _, r := range residents {
+		r.cfg.patience.setup = 300 * time.Millisecond
+	}
+}
+
 // The worst case: the town has the keys that letters are sealed with, and
 // changes what is inside. What links sign still protects them.
 func TestTrustSealsBroken(t *testing.T) {
@@ -231,6 +239,7 @@ func TestTrustSealsBroken(t *testing.T) {
 			t.Parallel()
 			w := newTown()
 			alice, bob := introduced(t, w, hurried)
+			impatient(alice, bob)
 			changed := 0
 			w.carry(unsealing(t, []*resident{alice, bob}, func(e envelope) envelope {
 				if e["t"] == c.kind {
@@ -316,6 +325,7 @@ func TestTrustMailboxesSwapped(t *testing.T) {
 	w := newTown()
 	alice, bob := introduced(t, w, hurried)
 	mallory := settleIn(t, w, "mallory", hurried)
+	impatient(alice, bob, mallory)
 	for _, r := range []*resident{alice, bob} {
 		if _, err := r.book.Add(identity.Entry{ID: mallory.device.ID(), Name: "mallory", Contact: mallory.cfg.Contact()}); err != nil {
 			t.Fatal(err)
@@ -414,6 +424,7 @@ func TestTrustStranger(t *testing.T) {
 	if _, err := mallory.book.Add(identity.Entry{ID: alice.device.ID(), Name: "alice", Contact: alice.cfg.Contact()}); err != nil {
 		t.Fatal(err)
 	}
+	impatient(alice, mallory)
 	before := len(w.letters())
 	if _, err := mallory.Dial(context.Background(), alice.device.ID()); session.KindOf(err) != session.Timeout {
 		t.Errorf("a stranger hears %v", err)
