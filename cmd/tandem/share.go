@@ -39,8 +39,8 @@ itself, which guests on the same network find by the code.`),
 				share.Folder = args[0]
 			}
 			switch {
-			case share.Folder == "" && !share.Terminal:
-				return usagef("nothing to share: give a folder, --terminal or both")
+			case share.Folder == "" && !share.Terminal && len(share.Forward)+len(share.ForwardListen) == 0:
+				return usagef("nothing to share: give a folder, --terminal or --forward")
 			case share.Folder == "" && share.Write:
 				return usagef("--write needs a folder")
 			case share.Executables && !share.Write:
@@ -62,6 +62,8 @@ itself, which guests on the same network find by the code.`),
 	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
 	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
 	fs.BoolVar(&share.Executables, "executables", false, "guests may put executable files into the folder")
+	fs.StringArrayVar(&share.Forward, "forward", nil, "guests may connect to this from here: localhost:80, 10.0.0.0/8:*, any, unix:/path; may be repeated")
+	fs.StringArrayVar(&share.ForwardListen, "forward-listen", nil, "guests may listen here: 9000 for localhost:9000, 0.0.0.0:9000, unix:/path; may be repeated")
 	fs.StringVar(&approve, "approve", "ask", "ask before each guest gets in, or always let in who has the code: ask or always")
 	fs.DurationVar(&share.Expires, "expires", 10*time.Minute, "how long the invite can be used")
 	fs.IntVar(&share.Uses, "uses", 1, "how many guests may join with it")
@@ -161,6 +163,9 @@ func describeRights(rights []node.Right) string {
 	var parts []string
 	for _, r := range rights {
 		service, _, _ := strings.Cut(r.Service, "/")
+		if service == "forward" && r.Resource == "" {
+			continue // its targets are rights of their own
+		}
 		may := strings.Join(r.Actions, " and ")
 		switch may {
 		case "view and control":
@@ -169,6 +174,10 @@ func describeRights(rights []node.Right) string {
 			may = "only watch"
 		case "read":
 			may = "only read"
+		case "connect":
+			may = "connect from here"
+		case "listen":
+			may = "listen here"
 		case "read and write":
 			may = "read and change"
 		}

@@ -164,3 +164,12 @@ func readArrival(r io.Reader, last uint64) (arrival, error) {
 	a.From = session.PrintableName(a.From)
 	return a, nil
 }
+
+// Requested says what a request is about, for those who watch the host.
+func Requested(h session.Header) string {
+	p, err := parseHeader(h)
+	if err != nil {
+		return ""
+	}
+	return p.Address.String()
+}

@@ -34,7 +34,7 @@ const headerTimeout = 10 * time.Second
 // maxCallers is how many connections are served at once, and acceptAgain how
 // long to wait when one can't be taken.
 const (
-	maxCallers  = 256
+	maxCallers  = 4096 // a forward has one for each of its connections
 	acceptAgain = 100 * time.Millisecond
 )
 

@@ -161,7 +161,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Log)
+	n.services = newServices(targets{device.ID(), n.grants}, cfg.Log)
 	n.post = newPost(key, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())

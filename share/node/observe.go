@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"tandem/session"
 	"tandem/session/host"
+	"tandem/share/forward"
 )
 
 // pathPoll is how often a session's path is compared with the one last
@@ -45,6 +47,9 @@ func (n *Node) observe(a host.Activity) {
 	e := Event{Peer: &a.Peer, Action: a.Header.Action}
 	service, _, _ := strings.Cut(a.Header.Service, "/")
 	e.What = strings.TrimSpace(service + " " + a.Header.Resource)
+	if a.Header.Service == forward.ServiceName {
+		e.What = "forward " + cmp.Or(forward.Requested(a.Header), "connection")
+	}
 	if a.Err != nil {
 		_, e.Reason = session.Public(a.Err)
 	}
@@ -53,6 +58,9 @@ func (n *Node) observe(a host.Activity) {
 		e.Event = EventOpened
 	case host.Ended:
 		e.Event = EventClosed
+		if session.KindOf(a.Err) == session.Denied { // by the service itself, which looks closer
+			e.Event = EventDenied
+		}
 	case host.Denied:
 		e.Event = EventDenied
 	}

@@ -10,6 +10,7 @@ import (
 
 	"tandem/session"
 	"tandem/share/folder"
+	"tandem/share/forward"
 	"tandem/share/terminal"
 )
 
@@ -18,16 +19,20 @@ import (
 type services struct {
 	terminal *terminal.Service
 	folder   *folder.Service
+	forward  *forward.Service
 }
 
-func newServices(log *slog.Logger) *services {
+func newServices(grants forward.Grants, log *slog.Logger) *services {
 	return &services{
 		terminal: terminal.New(terminal.Config{Logger: log}),
 		folder:   folder.New(),
+		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
 	}
 }
 
-func (s *services) list() []session.Service { return []session.Service{s.terminal, s.folder} }
+func (s *services) list() []session.Service {
+	return []session.Service{s.terminal, s.folder, s.forward}
+}
 
 // revoke ends what a peer has started and may no more, given what it may still.
 func (s *services) revoke(peer session.PeerID, left []Right) {
@@ -37,7 +42,9 @@ func (s *services) revoke(peer session.PeerID, left []Right) {
 }
 
 // Close ends whatever the services have started.
-func (s *services) Close() error { return errors.Join(s.terminal.Close(), s.folder.Close()) }
+func (s *services) Close() error {
+	return errors.Join(s.terminal.Close(), s.folder.Close(), s.forward.Close())
+}
 
 // addFolder shares dir under its last element, made fit to type, or under a
 // numbered one if that is taken.

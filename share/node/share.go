@@ -31,6 +31,10 @@ type Share struct {
 	// can't type.
 	Terminal bool
 	ViewOnly bool
+	// Forward are the targets guests may connect to, ForwardListen those they
+	// may listen on; see package forward.
+	Forward       []string
+	ForwardListen []string
 	// Uses is how many guests may join; Expires how long the invite lives.
 	Uses    int
 	Expires time.Duration
@@ -179,6 +183,11 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		}
 		rights = append(rights, Right{Service: folder.Name, Resource: name, Actions: actions})
 	}
+	forwards, err := forwardRights(s.Forward, s.ForwardListen)
+	if err != nil {
+		return nil, err
+	}
+	rights = append(rights, forwards...)
 	return rights, nil
 }
 
