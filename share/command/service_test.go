@@ -523,8 +523,8 @@ func TestHostileHost(t *testing.T) {
 		want   session.Kind
 	}{
 		"no exit":              {[]message{stdout("x")}, session.Integrity},
-		"input taken too much": {[]message{taken(1)}, session.Integrity},
-		"the peer's frame":     {[]message{end{}}, session.Invalid},
+		"input taken too much": {[]message{taken(1), Exit{}}, session.Integrity},
+		"the peer's frame":     {[]message{end{}, Exit{}}, session.Invalid},
 	} {
 		_, guest := sessiontest.Pair(t, func(_ context.Context, o session.Offer) {
 			st, err := o.Accept()
@@ -549,12 +549,16 @@ func TestHostileHost(t *testing.T) {
 	}
 }
 
-// TestNoTerminal: a program can't reach the terminal that its host was started
-// from.
+// TestNoTerminal: a program leads a session of its own, so that it can't reach
+// the terminal that its host was started from.
 func TestNoTerminal(t *testing.T) {
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("needs /proc")
+	}
 	_, guest := host(t, Config{})
-	_, _, exit, err := run(t, guest, sh(`exec 3</dev/tty`), "")
-	if err != nil || exit.Code == 0 {
-		t.Errorf("/dev/tty opens: %+v, %v", exit, err)
+	out, _, _, err := run(t, guest, sh(`read -r pid name state parent group session rest </proc/$$/stat; echo $pid $session`), "")
+	var pid, sid int
+	if _, scanErr := fmt.Sscan(out, &pid, &sid); err != nil || scanErr != nil || pid != sid {
+		t.Errorf("process and session are %q, %v", out, err)
 	}
 }
