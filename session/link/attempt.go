@@ -325,6 +325,7 @@ func (a *attempt) addRemote(lines []string, log *slog.Logger) {
 
 // close ends the agent, its sockets and its reader, and waits for them.
 func (a *attempt) close() {
+	a.udpOnce.Do(func() { close(a.udpRelay) }) // nobody waits for a relay over TCP either
 	_ = a.agent.GracefulClose()
 	a.reading.Wait()
 }

@@ -28,8 +28,8 @@ type relayDialer struct {
 	proxy func(*url.URL) (*url.URL, error)
 	// tls holds the host:port of the relays that speak TLS.
 	tls map[string]bool
-	// unneeded is closed when there is a relay over UDP, and needed is when to
-	// assume that there won't be one.
+	// unneeded is closed when there is a relay over UDP, or when none is wanted
+	// any more; needed is when to assume that there won't be one over UDP.
 	unneeded <-chan struct{}
 	needed   time.Time
 }
@@ -54,7 +54,16 @@ func (d *relayDialer) Dial(_, address string) (net.Conn, error) {
 	case <-wait.C:
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), relayDialTimeout)
-	defer cancel()
+	watched := make(chan struct{})
+	defer func() { cancel(); <-watched }()
+	go func() {
+		defer close(watched)
+		select {
+		case <-d.unneeded:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	via, err := d.proxy(&url.URL{Scheme: "https", Host: address})
 	if err != nil {
 		return nil, err
