@@ -1,0 +1,5 @@
+package node
+
+import "syscall"
+
+func credential(uint32) *syscall.SysProcAttr { return nil }
