@@ -315,6 +315,7 @@ func TestResetsPass(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Fatal(err)
 	}
+	r.await(Opened, 1)
 	abort(conn)
 	if err := <-got; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the server saw %v", err)

@@ -338,3 +338,40 @@ func TestClosedService(t *testing.T) {
 		t.Errorf("a new request: %v", err)
 	}
 }
+
+func TestTooManyStreams(t *testing.T) {
+	s := New(Config{})
+	alice, bob := sessiontest.Peer("alice").ID, sessiontest.Peer("bob").ID
+	for range maxStreams {
+		if _, err := s.enter(alice); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.enter(alice); session.KindOf(err) != session.Busy {
+		t.Errorf("one too many: %v", err)
+	}
+	if g, err := s.enter(bob); err != nil {
+		t.Errorf("another guest: %v", err)
+	} else {
+		s.leave(bob, g)
+	}
+	for range maxStreams {
+		s.leave(alice, s.guests[alice])
+	}
+	if len(s.guests) != 0 {
+		t.Errorf("%d guests are remembered", len(s.guests))
+	}
+}
+
+// Who connects to the proxy and says nothing holds its place only so long.
+func TestSilentClientOfTheProxy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		r := &runner{host: nowhere{}}
+		begun := time.Now()
+		go r.socks(Forward{Kind: Dynamic})(t.Context(), far)
+		if _, err := near.Read(make([]byte, 1)); err != io.EOF || time.Since(begun) != greetingTimeout {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+	})
+}

@@ -50,6 +50,8 @@ func (s *Service) listen(ctx context.Context, o session.Offer, g *guest, p param
 	if p.Replaces != 0 {
 		s.endListener(g, p.Replaces)
 	}
+	ended := make(chan struct{})
+	defer close(ended) // when there is room for another
 	unlisten, err := s.begin(g)
 	if err != nil {
 		return refuse(st, err)
@@ -64,15 +66,12 @@ func (s *Service) listen(ctx context.Context, o session.Offer, g *guest, p param
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	l := &listener{
-		Listener: ln, permit: permit, stop: stop, ended: make(chan struct{}),
+		Listener: ln, permit: permit, stop: stop, ended: ended,
 		room: make(chan struct{}, maxWaiting), waiting: make(map[uint64]*waiting),
 	}
 	id := s.register(g, l)
 	s.log.Info("listening", "peer", o.Peer().ID.Short(), "on", ln.Addr())
-	defer func() {
-		s.unregister(g, id)
-		close(l.ended)
-	}()
+	defer s.unregister(g, id)
 	return l.serve(ctx, st, status{Address: addressOf(ln.Addr()), Listener: id})
 }
 

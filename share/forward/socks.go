@@ -52,7 +52,7 @@ func (r *runner) connectSocks(ctx context.Context, f Forward, conn net.Conn, req
 	from := addressOf(conn.RemoteAddr())
 	target := Address{TCP, request.RawDestAddr.String()}
 	st, err := r.dialSocks(ctx, target)
-	code := uint8(statute.RepSuccess)
+	code := statute.RepSuccess
 	if err != nil {
 		code = replyOf(err)
 	}

@@ -171,5 +171,5 @@ func Requested(h session.Header) string {
 	if err != nil {
 		return ""
 	}
-	return p.Address.String()
+	return p.String()
 }
