@@ -84,7 +84,7 @@ func TestBenchKeystroke(t *testing.T) {
 			rows = append(rows, row)
 			if loss == 0 {
 				t.Logf("%v: median %.1f ms over the round trip, goal 1 ms: %s", rtt,
-					(tandem.median() - rtt).Seconds()*1e3, verdict(tandem.median() <= rtt+time.Millisecond))
+					(tandem.median()-rtt).Seconds()*1e3, verdict(tandem.median() <= rtt+time.Millisecond))
 			}
 		}
 	}
@@ -101,7 +101,7 @@ var moshConnect = regexp.MustCompile(`MOSH CONNECT (\d+) (\S+)`)
 // over here.
 func moshTo(t *testing.T, from, to *natlab.Host) *screen {
 	t.Helper()
-	server, client := program4(t, "mosh-server", "mosh"), program4(t, "mosh-client", "mosh")
+	server, client := tool(t, "mosh-server", "mosh"), tool(t, "mosh-client", "mosh")
 	cmd := to.Command(t.Context(), server, "new", "-i", to.Addr().String(), "--", "/bin/sh", "-c", echoing)
 	cmd.Env = append(cmd.Env, "LC_ALL=C.UTF-8", "TERM=xterm-256color", "MOSH_SERVER_NETWORK_TMOUT=60")
 	var out bytes.Buffer

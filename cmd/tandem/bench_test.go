@@ -74,9 +74,10 @@ func (v *visible) filter(p []byte) []byte {
 				v.state = plain
 			}
 		case text:
-			if b == 7 {
+			switch b {
+			case 7:
 				v.state = plain
-			} else if b == 0x1b {
+			case 0x1b:
 				v.state = ending
 			}
 		case ending, charset:
@@ -196,7 +197,7 @@ func (s *screen) await(t *testing.T, ends ...string) time.Time {
 	}
 }
 
-// type types.
+// press types.
 func (s *screen) press(t *testing.T, keys string) {
 	t.Helper()
 	if _, err := s.pty.WriteString(keys); err != nil {
@@ -241,8 +242,8 @@ type sshServer struct {
 // sshd starts sshd with keys of its own, and without PAM.
 func (l *lab) sshd(t *testing.T, host *natlab.Host) *sshServer {
 	t.Helper()
-	path := program4(t, "sshd", "openssh-server")
-	program4(t, "ssh", "openssh-client")
+	path := tool(t, "sshd", "openssh-server")
+	tool(t, "ssh", "openssh-client")
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // where its children are locked up
 		t.Fatal(err)
 	}
@@ -318,8 +319,8 @@ func sshKey(t *testing.T) (private, public string) {
 	return string(pem.EncodeToMemory(block)), string(ssh.MarshalAuthorizedKey(line))
 }
 
-// program4 finds a program that a package of Debian's brings.
-func program4(t *testing.T, name, from string) string {
+// tool finds a program that a package of Debian's brings.
+func tool(t *testing.T, name, from string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {

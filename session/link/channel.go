@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pion/datachannel"
+	"github.com/pion/sctp"
 
 	"tandem/session/link/stream"
 )
@@ -23,8 +24,13 @@ const (
 // channel is a detached data channel as a stream.Channel.
 type channel struct {
 	conn           *conn
+	id             uint16
 	dc             *datachannel.DataChannel
 	sent, received *atomic.Uint64
+	written        uint32 // messages; WriteMessage only
+
+	mu       sync.Mutex
+	arrivals arrivals
 
 	low    chan struct{}
 	once   sync.Once
@@ -35,9 +41,10 @@ var _ stream.Channel = (*channel)(nil)
 
 func newChannel(c *conn, dc *datachannel.DataChannel, sent, received *atomic.Uint64) *channel {
 	ch := &channel{
-		conn: c, dc: dc, sent: sent, received: received,
-		low: make(chan struct{}, 1), closed: make(chan struct{}),
+		conn: c, id: dc.StreamIdentifier(), dc: dc, sent: sent, received: received,
+		arrivals: arrivals{kept: &c.copies.kept}, low: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
+	c.copies.attach(ch.id, ch)
 	dc.OnBufferedAmountLow(func() {
 		select {
 		case ch.low <- struct{}{}:
@@ -48,7 +55,7 @@ func newChannel(c *conn, dc *datachannel.DataChannel, sent, received *atomic.Uin
 }
 
 func (ch *channel) ReadMessage(buf []byte) (int, error) {
-	n, err := ch.dc.Read(buf)
+	n, err := ch.readNext(buf)
 	if err == nil {
 		ch.received.Add(uint64(n))
 		return n, nil
@@ -62,6 +69,51 @@ func (ch *channel) ReadMessage(buf []byte) (int, error) {
 	<-ch.conn.done // SCTP has failed, and channel 0 with it
 	<-ch.closed
 	return 0, io.ErrClosedPipe
+}
+
+// readNext reads the next message, from the channel itself or a copy.
+func (ch *channel) readNext(buf []byte) (int, error) {
+	for {
+		ch.mu.Lock()
+		message, ok := ch.arrivals.take()
+		ch.mu.Unlock()
+		switch {
+		case ok && len(message) > len(buf):
+			return 0, io.ErrShortBuffer
+		case ok:
+			return copy(buf, message), nil
+		}
+		n, err := ch.dc.Read(buf)
+		if errors.Is(err, sctp.ErrReadDeadlineExceeded) {
+			_ = ch.dc.SetReadDeadline(time.Time{})
+			// Looked at after that, so that Close can't be missed.
+			select {
+			case <-ch.closed:
+				return 0, io.ErrClosedPipe
+			default:
+				continue
+			}
+		}
+		if err != nil {
+			return n, err
+		}
+		ch.mu.Lock()
+		original := ch.arrivals.original()
+		ch.mu.Unlock()
+		if original {
+			return n, nil
+		}
+	}
+}
+
+// offer takes a copy that has arrived.
+func (ch *channel) offer(number uint32, message []byte) {
+	ch.mu.Lock()
+	next := ch.arrivals.copy(number, message)
+	ch.mu.Unlock()
+	if next {
+		_ = ch.dc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	}
 }
 
 // over reports whether the channel has been closed here. When the connection
@@ -111,6 +163,8 @@ func (ch *channel) WriteMessage(b []byte) error {
 	}
 	ch.sent.Add(uint64(len(b)))
 	ch.conn.governor.wrote(len(b))
+	ch.conn.copies.sent(ch.id, ch.written, b)
+	ch.written++
 	return nil
 }
 
@@ -130,6 +184,10 @@ func (ch *channel) mayWrite(n int) bool {
 func (ch *channel) Close() error {
 	ch.once.Do(func() {
 		close(ch.closed)
+		ch.conn.copies.detach(ch.id, ch)
+		ch.mu.Lock()
+		ch.arrivals.close()
+		ch.mu.Unlock()
 		select {
 		case <-ch.conn.done:
 			// The whole connection goes; a reset of this channel could reach

@@ -53,6 +53,7 @@ type conn struct {
 	dtls    *dtls.Conn
 	sctp    *sctp.Association
 	control *datachannel.DataChannel
+	copies  *copies
 
 	// confirmed is set when the peer's S3 has been verified; ready is closed
 	// when the peer is known to have verified ours.
@@ -233,6 +234,10 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.copies, err = newCopies(c.sctp, c.governor.halfRTT)
+	if err != nil {
+		return err
+	}
 	c.work.Go(c.acceptStreams)
 	return nil
 }
@@ -277,6 +282,10 @@ func (c *conn) confirmInTime(ctx, runCtx context.Context) error {
 		return unconfirmed()
 	}
 	c.work.Go(func() { c.readControl(runCtx) })
+	if c.copies.wanted.Load() {
+		c.work.Go(func() { c.copies.run(runCtx) })
+		c.work.Go(c.copies.receive)
+	}
 	c.roam.confirmed()
 	return nil
 }
@@ -303,6 +312,7 @@ func (c *conn) confirm() error {
 	if err := verifyConfirm(&e, &c.transcript, other); err != nil {
 		return err
 	}
+	c.copies.wanted.Store(e.Copies)
 	c.confirmed.Store(true)
 	if self == offerer {
 		close(c.ready)
@@ -355,8 +365,8 @@ func (c *conn) acceptStreams() {
 		if err != nil {
 			return
 		}
-		if s.StreamIdentifier() == controlChannel {
-			continue // our own Dial of it came second
+		if id := s.StreamIdentifier(); id == controlChannel || id == copiesChannel {
+			continue // our own opening of it came second
 		}
 		if !c.confirmed.Load() {
 			c.fail(refused("the peer opened a stream before it was confirmed"))

@@ -53,6 +53,7 @@
 //
 //	"confirm" (S3)  channel 0, both, first
 //	  sig     bytes
+//	  copies  bool     the sender understands the copies of channel 2
 //	"ready"  channel 0, offerer, second
 //	"ping", "pong"  channel 0, both
 //	  n       integer  a pong repeats its ping's
@@ -113,10 +114,30 @@
 //
 // Each stream is a reliable ordered data channel, opened by DATA_CHANNEL_OPEN
 // with an empty label and used without waiting for the ACK. The offerer uses odd
-// SCTP stream IDs, the answerer even ones from 2. What travels on it is package
+// SCTP stream IDs, the answerer even ones from 4. What travels on it is package
 // stream's. A peer may have 2000 open (further ones are rejected as busy) and
 // open 2000 a second. A writer waits while all streams together have more
 // outstanding than the path delivers in a round trip, and a little.
+//
+// # Copies
+//
+// When a sparse message is lost, nothing behind it tells SCTP so, and it comes
+// after the retransmission timer: a second, then two. So short messages of
+// streams are sent again on channel 2, which is negotiated, unordered and not
+// retransmitted, to a peer whose confirm has copies:
+//
+//	uint16  the SCTP stream ID of the message
+//	uint32  its number: 0 for the first data channel message that the sender
+//	        sends on that stream after DATA_CHANNEL_OPEN and ACK, then 1, …;
+//	        it wraps
+//	1 to 512 bytes, the message
+//
+// Integers are big-endian. A copy leaves 10 ms after the message and another one
+// after half a round trip, at least 30 and at most 250 ms (60 ms if none is known).
+// At most 50 messages a second are copied. The receiver takes each message once
+// and in order, from wherever it comes first. It drops copies of what it has,
+// those 64 or more beyond the next message, those for which 512 others wait
+// already, those of no open stream, and frames of other lengths.
 //
 // # Paths
 //

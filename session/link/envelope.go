@@ -67,6 +67,9 @@ type envelope struct {
 	// ping, pong
 	Number uint64 `json:"n,omitempty"`
 
+	// confirm
+	Copies bool `json:"copies,omitempty"`
+
 	// facts
 	STUNFailed bool `json:"stun_failed,omitempty"`
 }

@@ -261,7 +261,7 @@ func TestTooManyStreams(t *testing.T) {
 // Stream IDs go round without meeting one that is in use.
 func TestStreamIDs(t *testing.T) {
 	for _, r := range []role{offerer, answerer} {
-		l := &Link{config: Config{}.prepared(), streams: make(map[uint16]*stream.Stream), nextID: maxStreamID - 3}
+		l := &Link{config: Config{}.prepared(), streams: make(map[uint16]*stream.Stream), nextID: maxStreamID - 3, role: r}
 		if r == answerer {
 			l.nextID = maxStreamID - 2
 		}

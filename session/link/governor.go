@@ -57,6 +57,13 @@ func (g *governor) roundTrip(rtt time.Duration, now time.Time) {
 	}
 }
 
+// halfRTT is half of the least round trip lately, or 0 if there was none.
+func (g *governor) halfRTT() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.minRTT() / 2
+}
+
 // forget drops what was measured: the path is another one.
 func (g *governor) forget() {
 	g.mu.Lock()

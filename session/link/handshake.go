@@ -103,7 +103,7 @@ func verifyRefusal(e *envelope, t *transcript) (refusal error, ok bool) {
 
 // makeConfirm signs S3 on behalf of r.
 func makeConfirm(id Identity, t *transcript, r role) envelope {
-	return envelope{Type: typeConfirm, Sig: id.Sign(t.confirm(r))}
+	return envelope{Type: typeConfirm, Sig: id.Sign(t.confirm(r)), Copies: true}
 }
 
 // verifyConfirm checks that S3 comes from the peer in role r.

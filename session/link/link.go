@@ -223,13 +223,13 @@ func newLink(ctx context.Context, config *Config, r role, peer session.PeerID, o
 	l := &Link{
 		config: config, peer: session.Peer{ID: peer}, role: r, opens: rate.NewLimiter(ourRate, ourBurst),
 		rates:   rate.NewLimiter(openRate, openBurst),
-		streams: make(map[uint16]*stream.Stream), done: make(chan struct{}), nextID: 1, // the offerer is the DTLS server: odd (RFC 8832)
+		streams: make(map[uint16]*stream.Stream), done: make(chan struct{}), nextID: firstOffererID,
 	}
 	if config.Name != nil {
 		l.peer.Name = session.PrintableName(config.Name(peer))
 	}
 	if r == answerer {
-		l.nextID = 2
+		l.nextID = firstAnswererID
 	}
 	handlers, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancel = cancel

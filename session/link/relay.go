@@ -62,7 +62,7 @@ func (s *relaySocket) WriteTo(p []byte, to net.Addr) (int, error) {
 		s.mu.Lock()
 		s.answers = append(s.answers, answer{permissionCreated(p), to})
 		s.mu.Unlock()
-		err = s.PacketConn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+		err = s.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	}
 	return n, err
 }
@@ -82,7 +82,7 @@ func (s *relaySocket) ReadFrom(p []byte) (int, net.Addr, error) {
 			return n, from, err
 		}
 		// Before looking for answers: a writer that comes between wakes us again.
-		if err := s.PacketConn.SetReadDeadline(time.Time{}); err != nil {
+		if err := s.SetReadDeadline(time.Time{}); err != nil {
 			return 0, nil, err
 		}
 	}

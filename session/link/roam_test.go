@@ -22,7 +22,8 @@ type wire struct {
 	*network
 	mu      sync.Mutex
 	sockets []*wireSocket
-	relay   atomic.Pointer[net.UDPAddr] // if set, only this address can be reached
+	relay   atomic.Pointer[net.UDPAddr]         // if set, only this address can be reached
+	loses   atomic.Pointer[func(p []byte) bool] // if set, says which packets vanish
 }
 
 type wireSocket struct {
@@ -89,7 +90,7 @@ func (s *wireSocket) blocks(addr net.Addr) bool {
 }
 
 func (s *wireSocket) WriteTo(p []byte, addr net.Addr) (int, error) {
-	if s.blocks(addr) {
+	if loses := s.wire.loses.Load(); s.blocks(addr) || loses != nil && (*loses)(p) {
 		return len(p), nil
 	}
 	return s.UDPConn.WriteTo(p, addr)

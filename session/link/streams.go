@@ -11,8 +11,13 @@ import (
 	"tandem/session/link/stream"
 )
 
-// maxStreamID is the last usable one: 65535 is reserved (RFC 8831).
-const maxStreamID = 65534
+// The stream IDs of either side: the offerer, who is the DTLS server, has the
+// odd ones (RFC 8832); 0 and 2 are negotiated. 65535 is reserved (RFC 8831).
+const (
+	firstOffererID  = 1
+	firstAnswererID = 4
+	maxStreamID     = 65534
+)
 
 // Open starts a request on a data channel of its own.
 func (l *Link) Open(ctx context.Context, h session.Header) (session.Stream, error) {
@@ -74,7 +79,10 @@ func (l *Link) reserve() (uint16, error) {
 	for {
 		id := l.nextID
 		if l.nextID += 2; l.nextID > maxStreamID || l.nextID < 2 {
-			l.nextID = id%2 + 2 - 2*(id%2) // 1 again, or 2
+			l.nextID = firstOffererID
+			if l.role == answerer {
+				l.nextID = firstAnswererID
+			}
 		}
 		if _, busy := l.streams[id]; !busy {
 			l.streams[id] = nil
