@@ -28,6 +28,8 @@ const (
 	// and TLS are tried.
 	streamRelayWait = 250 * time.Millisecond
 	stunTimeout     = 3 * time.Second
+	// closeGrace is how long a closing attempt waits for servers' answers.
+	closeGrace = 250 * time.Millisecond
 
 	// gatherQuiet and gatherMost bound the wait for the candidates that are
 	// known at once.
@@ -60,6 +62,7 @@ type attempt struct {
 	// udpRelay is closed by the first relayed candidate whose relay is reached
 	// over UDP.
 	udpRelay chan struct{}
+	sockets  *sockets
 	udpOnce  sync.Once
 
 	mu       sync.Mutex
@@ -92,6 +95,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	types := []ice.CandidateType{ice.CandidateTypeHost, ice.CandidateTypeServerReflexive, ice.CandidateTypeRelay}
 	wait := relayWait
 	udpRelay, began := make(chan struct{}), time.Now()
+	sockets := &sockets{network: c.network}
 	needStream := began
 	if hasUDPRelay(urls) {
 		needStream = began.Add(streamRelayWait)
@@ -106,7 +110,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 		ice.WithUrls(urls),
 		ice.WithCandidateTypes(types),
 		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
-		ice.WithNet(c.network),
+		ice.WithNet(sockets),
 		ice.WithIncludeLoopback(), // the network lists loopback only where nothing else exists
 		ice.WithRemoteIPFilter(func(ip net.IP) bool { return acceptRemote(ip, loopbackOnly) }),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
@@ -130,6 +134,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	a := &attempt{
 		generation: c.generation, directOnly: c.directOnly, agent: agent, hasSTUN: len(urls) > 0,
 		hasRelay: len(tlsRelays) > 0 || hasTURN(urls), began: began, wake: make(chan struct{}, 1), udpRelay: udpRelay,
+		sockets: sockets,
 	}
 	if expires := earliestExpiry(c.relays); !expires.IsZero() {
 		a.renewAt = expires.Add(-min(relayMargin, expires.Sub(a.began)/5))
@@ -326,7 +331,9 @@ func (a *attempt) addRemote(lines []string, log *slog.Logger) {
 // close ends the agent, its sockets and its reader, and waits for them.
 func (a *attempt) close() {
 	a.udpOnce.Do(func() { close(a.udpRelay) }) // nobody waits for a relay over TCP either
-	_ = a.agent.GracefulClose()
+	hurry := time.AfterFunc(closeGrace, a.sockets.close)
+	defer hurry.Stop()
+	_ = a.agent.GracefulClose() // gives relayed addresses back
 	a.reading.Wait()
 }
 
