@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"slices"
@@ -37,8 +38,11 @@ const (
 	gatherMost  = 40 * time.Millisecond
 
 	// relayMargin is how long before their expiry relay credentials are
-	// replaced, and relayPause how soon at the earliest after the last time.
+	// replaced, or a fifth of what was left of them if that is less, but if
+	// possible pathTime, which a new path may well take. If they have expired
+	// already when they come, others are asked for after relayPause.
 	relayMargin = time.Minute
+	pathTime    = 2 * time.Second
 	relayPause  = 15 * time.Second
 )
 
@@ -85,6 +89,7 @@ type attemptConfig struct {
 	relayOnly  bool
 	relays     []Relay
 	network    *network
+	relayTLS   *tls.Config
 	log        *slog.Logger
 }
 
@@ -106,6 +111,8 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	case c.directOnly:
 		types = types[:2]
 	}
+	dialer := newRelayDialer(tlsRelays, udpRelay, needStream)
+	dialer.config = c.relayTLS
 	agent, err := ice.NewAgentWithOptions(
 		ice.WithUrls(urls),
 		ice.WithCandidateTypes(types),
@@ -114,7 +121,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 		ice.WithIncludeLoopback(), // the network lists loopback only where nothing else exists
 		ice.WithRemoteIPFilter(func(ip net.IP) bool { return acceptRemote(ip, loopbackOnly) }),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
-		ice.WithProxyDialer(newRelayDialer(tlsRelays, udpRelay, needStream)),
+		ice.WithProxyDialer(dialer),
 		ice.WithDisableActiveTCP(),
 		ice.WithCheckInterval(iceCheck),
 		ice.WithMaxBindingRequests(iceMaxChecks),
@@ -137,7 +144,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 		sockets: sockets,
 	}
 	if expires := earliestExpiry(c.relays); !expires.IsZero() {
-		a.renewAt = expires.Add(-min(relayMargin, expires.Sub(a.began)/5))
+		a.renewAt = renewal(expires, began)
 	}
 	if err := a.gather(); err != nil {
 		a.close()
@@ -215,7 +222,16 @@ func (a *attempt) hasGathered() bool {
 
 // needsRenewal reports whether it is time for new relay credentials.
 func (a *attempt) needsRenewal(now time.Time) bool {
-	return !a.renewAt.IsZero() && now.After(a.renewAt) && now.Sub(a.began) > relayPause
+	return !a.renewAt.IsZero() && now.After(a.renewAt)
+}
+
+// renewal is when to replace credentials that were got now.
+func renewal(expires, now time.Time) time.Time {
+	left := expires.Sub(now)
+	if left <= 0 {
+		return now.Add(relayPause)
+	}
+	return now.Add(left - min(relayMargin, max(left/5, min(left/2, pathTime))))
 }
 
 // stunFailed reports whether gathering has ended without an answer from any

@@ -143,7 +143,8 @@ func begin(ctx context.Context, config *Config, kind string, r role, peer sessio
 func (c *conn) firstAttempt(ctx context.Context) (*attempt, error) {
 	relays := c.config.relays(ctx, c.log)
 	return newAttempt(attemptConfig{
-		relayOnly: c.config.RelayOnly, relays: relays, network: c.config.network, log: c.log,
+		relayOnly: c.config.RelayOnly, relays: relays, network: c.config.network,
+		relayTLS: c.config.RelayTLS, log: c.log,
 	})
 }
 

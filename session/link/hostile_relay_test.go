@@ -38,6 +38,7 @@ type tap struct {
 	net.PacketConn
 	relay   *hostileRelay
 	peer    net.Addr      // who the client talks to; guarded by the relay's mu
+	expires time.Time     // for a relay that minds; likewise
 	inbound chan datagram // to the client
 	closed  chan struct{}
 	pumping sync.WaitGroup

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"maps"
 	"slices"
@@ -58,6 +59,10 @@ type Config struct {
 	// and should answer from memory; after two seconds, the last answer is
 	// used. Nil means none.
 	Relays func(ctx context.Context) ([]Relay, error)
+	// RelayTLS says how to trust relays, and proxies to them, that speak TLS.
+	// Nil means by the system's certificates, which on most Unix systems
+	// SSL_CERT_FILE and SSL_CERT_DIR can name.
+	RelayTLS *tls.Config
 	// Handler answers the peer's offers; nil refuses them. Each runs in a
 	// goroutine of its own with a context that ends with the session. It must
 	// not call the session's Close.

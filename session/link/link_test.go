@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"io"
 	"sync"
 	"testing"
@@ -16,7 +17,14 @@ import (
 	"tandem/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Those that run in parallel wait most of the time, whatever the machine.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // device is an Identity in memory.
 type device struct{ key ed25519.PrivateKey }

@@ -28,6 +28,8 @@ type relayDialer struct {
 	proxy func(*url.URL) (*url.URL, error)
 	// tls holds the host:port of the relays that speak TLS.
 	tls map[string]bool
+	// config says which certificates to trust; nil means the system's.
+	config *tls.Config
 	// unneeded is closed when there is a relay over UDP, or when none is wanted
 	// any more; needed is when to assume that there won't be one over UDP.
 	unneeded <-chan struct{}
@@ -72,7 +74,7 @@ func (d *relayDialer) Dial(_, address string) (net.Conn, error) {
 	if via == nil {
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	} else {
-		conn, err = connectThrough(ctx, via, address)
+		conn, err = connectThrough(ctx, via, address, d.config)
 	}
 	if err != nil {
 		return nil, err
@@ -90,12 +92,22 @@ func (d *relayDialer) Dial(_, address string) (net.Conn, error) {
 	if !d.tls[address] {
 		return relayConn{conn, inside}, nil
 	}
-	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
+	secure := tls.Client(conn, tlsConfig(d.config, host))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return relayConn{secure, inside}, nil
+}
+
+// tlsConfig is config, or the system's defaults, for a server of that name.
+func tlsConfig(config *tls.Config, server string) *tls.Config {
+	if config == nil {
+		return &tls.Config{ServerName: server, MinVersion: tls.VersionTLS12}
+	}
+	config = config.Clone()
+	config.ServerName = server
+	return config
 }
 
 // relayConn is a connection to a relay. Its local address says that it is TCP
@@ -118,7 +130,7 @@ func (c relayConn) Write(p []byte) (int, error) {
 }
 
 // connectThrough asks an HTTP proxy for a tunnel (RFC 9110, section 9.3.6).
-func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn, error) {
+func connectThrough(ctx context.Context, via *url.URL, address string, config *tls.Config) (net.Conn, error) {
 	if via.Scheme != "http" && via.Scheme != "https" {
 		dialer, err := proxy.FromURL(via, proxy.Direct)
 		if err != nil {
@@ -139,7 +151,7 @@ func connectThrough(ctx context.Context, via *url.URL, address string) (net.Conn
 	}
 	tunnel := conn
 	if via.Scheme == "https" {
-		tunnel = tls.Client(conn, &tls.Config{ServerName: via.Hostname(), MinVersion: tls.VersionTLS12})
+		tunnel = tls.Client(conn, tlsConfig(config, via.Hostname()))
 	}
 	if err := requestTunnel(tunnel, via, address); err != nil {
 		_ = conn.Close()

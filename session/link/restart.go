@@ -58,7 +58,8 @@ func (r *roamer) attempt(ctx context.Context, generation uint32, directOnly bool
 	config := r.conn.config
 	return newAttempt(attemptConfig{
 		generation: generation, directOnly: directOnly, relayOnly: config.RelayOnly,
-		relays: config.relays(ctx, r.conn.log), network: config.network, log: r.conn.log,
+		relays: config.relays(ctx, r.conn.log), network: config.network,
+		relayTLS: config.RelayTLS, log: r.conn.log,
 	})
 }
 
@@ -93,10 +94,14 @@ func (r *roamer) receiveRestart(ctx context.Context, e *envelope) {
 	}
 	switch e.Step {
 	case stepRequest:
-		if e.Generation > r.requests {
-			r.requests = e.Generation
-			r.wanted = "the peer asked for it"
+		if e.Generation <= r.requests {
+			return
 		}
+		r.requests = e.Generation
+		if r.next != nil && !r.next.directOnly && r.next.conn.Load() == nil {
+			return // an offer is on its way to the peer already
+		}
+		r.wanted = "the peer asked for it"
 	case stepOffer:
 		r.answerRestart(ctx, e)
 	case stepAnswer:

@@ -298,14 +298,8 @@ func TestDeadPeer(t *testing.T) {
 	wantKind(t, "open", err, session.Unavailable)
 }
 
-// relayServer is a TURN server on loopback or whatever address this machine has.
-func relayServer(t *testing.T) (Relay, *net.UDPAddr) {
-	t.Helper()
-	return relayServerWith(t, func(g turn.RelayAddressGenerator) turn.RelayAddressGenerator { return g })
-}
-
-// relayServerWith is relayServer with another way to make its sockets.
-func relayServerWith(t *testing.T, wrap func(turn.RelayAddressGenerator) turn.RelayAddressGenerator) (Relay, *net.UDPAddr) {
+// localIP is an IPv4 address of this machine that a peer's candidate may have.
+func localIP(t *testing.T) net.IP {
 	t.Helper()
 	ip := net.IPv4(127, 0, 0, 1)
 	interfaces, err := systemNetwork().Interfaces()
@@ -323,6 +317,19 @@ func relayServerWith(t *testing.T, wrap func(turn.RelayAddressGenerator) turn.Re
 			}
 		}
 	}
+	return ip
+}
+
+// relayServer is a TURN server on loopback or whatever address this machine has.
+func relayServer(t *testing.T) (Relay, *net.UDPAddr) {
+	t.Helper()
+	return relayServerWith(t, func(g turn.RelayAddressGenerator) turn.RelayAddressGenerator { return g })
+}
+
+// relayServerWith is relayServer with another way to make its sockets.
+func relayServerWith(t *testing.T, wrap func(turn.RelayAddressGenerator) turn.RelayAddressGenerator) (Relay, *net.UDPAddr) {
+	t.Helper()
+	ip := localIP(t)
 	conn, err := net.ListenPacket("udp4", net.JoinHostPort(ip.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
