@@ -42,6 +42,7 @@
 //	  gen     integer  which generation of ICE; the first is 0 and left out
 //	  cand    list of at most 48 strings of at most 512 bytes: the value of an
 //	          SDP candidate attribute (RFC 8839, section 5.1), without its name
+//	  The answerer keeps those that overtake the offer of their generation.
 //
 //	"restart"  Signaler and channel 0, both
 //	  step    string   "request" (answerer), "offer" (offerer), "answer" (answerer)

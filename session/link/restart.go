@@ -134,6 +134,10 @@ func (r *roamer) answerRestart(ctx context.Context, e *envelope) {
 		return
 	}
 	a.addRemote(e.Candidates, r.conn.log)
+	if r.early.Generation == e.Generation {
+		a.addRemote(r.early.Candidates, r.conn.log)
+	}
+	r.early = envelope{}
 	if r.next != nil {
 		r.retire(r.next, 0)
 	}

@@ -58,6 +58,8 @@ type roamer struct {
 	lastRequest   time.Time
 	wanted        string // why a new path is needed, or ""
 	requests      uint32 // counts the answerer's requests, so that none is replayed
+	// early are candidates that have overtaken the offer of their generation.
+	early envelope
 
 	isConfirmed chan struct{}
 	up          bool
@@ -192,6 +194,7 @@ func (r *roamer) receive(ctx context.Context, got received) {
 				a.addRemote(e.Candidates, r.conn.log)
 			}
 		}
+		r.keepEarly(e)
 	case typeRestart:
 		r.receiveRestart(ctx, e)
 	case typePong:
@@ -204,6 +207,19 @@ func (r *roamer) receive(ctx context.Context, got received) {
 			r.report.setPeerFacts(e.STUNFailed)
 		}
 	}
+}
+
+// keepEarly keeps candidates of a generation that has not been offered yet:
+// the Signaler may reorder, and they are sent only once.
+func (r *roamer) keepEarly(e *envelope) {
+	if r.conn.role == offerer || e.Generation <= r.generation {
+		return
+	}
+	if r.early.Generation != e.Generation {
+		r.early = envelope{Generation: e.Generation}
+	}
+	room := maxCandidates - len(r.early.Candidates)
+	r.early.Candidates = append(r.early.Candidates, e.Candidates[:min(len(e.Candidates), room)]...)
 }
 
 func (r *roamer) receiveAnswer(e *envelope) {
