@@ -62,12 +62,14 @@ type pinger struct {
 	rtt     time.Duration
 }
 
-// due says whether it is time for the next ping.
-func (p *pinger) due(now time.Time, active bool) bool {
+// due says whether it is time for the next ping; most bounds the time between
+// two that are answered.
+func (p *pinger) due(now time.Time, active bool, most time.Duration) bool {
 	interval := pingIdle
 	if active {
 		interval = pingActive
 	}
+	interval = min(interval, most)
 	if p.waiting {
 		interval = pingLost
 	}

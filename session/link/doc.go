@@ -153,7 +153,7 @@
 // answered for 250 ms, and no relay's permission is waited for.
 //
 // A new path is made when our addresses change (compared four times a second), when
-// the clocks jump apart by 10 s (the machine slept), when nothing was heard for
+// either clock advances by 10 s between two looks (the machine slept), when nothing was heard for
 // 2 s, on Rebind, before relay credentials expire, and, if the path is relayed,
 // to look for a direct one: 1, 5 and 20 s after it began and about every 45 s
 // from then on. The offerer makes it, with the next generation number; the
@@ -163,7 +163,9 @@
 // channel 0 and the Signaler at once, except those that look for a direct path,
 // which need channel 0 alone. An offer is repeated like S1.
 //
-// The session ends when nothing was heard for Config.DeadAfter.
+// The session ends when nothing that DTLS has authenticated was heard for
+// Config.DeadAfter, and when nothing is heard for 10 s after a sleep that was
+// longer than that.
 //
 // # Further connections
 //

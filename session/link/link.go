@@ -86,6 +86,7 @@ type Config struct {
 	DeadAfter time.Duration
 
 	network        *network
+	wall           func() time.Time // what the clock on the wall says
 	confirmTimeout time.Duration
 	streams        *atomic.Int64
 	cache          *relayCache
@@ -104,6 +105,9 @@ func (c Config) prepared() *Config {
 	}
 	if c.network == nil {
 		c.network = systemNetwork()
+	}
+	if c.wall == nil {
+		c.wall = time.Now
 	}
 	if c.confirmTimeout == 0 {
 		c.confirmTimeout = defaultConfirmTimeout

@@ -15,7 +15,8 @@ import (
 // The timing of roaming.
 const (
 	tick      = 250 * time.Millisecond // also how often our addresses are compared
-	clockJump = 10 * time.Second       // wall clock against monotonic clock: we slept
+	clockJump = 10 * time.Second       // between two ticks, by either clock: we slept
+	wakeGrace = 10 * time.Second       // for the peer to be heard after that
 
 	resendFirst   = 500 * time.Millisecond
 	resendSlowest = 4 * time.Second
@@ -68,7 +69,10 @@ type roamer struct {
 	upgradeAt   time.Time
 
 	addresses [sha256.Size]byte
-	wall      time.Time
+	ticked    time.Time     // when watch last looked
+	wall      time.Time     // the same, by the clock on the wall
+	woke      time.Time     // when we last woke, until the peer is heard
+	slept     time.Duration // how long we had slept then
 	ping      pinger
 	factsSent bool
 	retired   sync.WaitGroup
@@ -85,7 +89,8 @@ func newRoamer(c *conn, first *attempt) *roamer {
 	r := &roamer{
 		conn: c, envelopes: make(chan received, 16), described: make(chan *description, 1),
 		connected: make(chan struct{}), poke: make(chan string, 1),
-		current: first, isConfirmed: make(chan struct{}), resendDelay: resendFirst, wall: time.Now(),
+		current: first, isConfirmed: make(chan struct{}), resendDelay: resendFirst,
+		ticked: time.Now(), wall: c.config.wall(),
 	}
 	r.addresses, _ = c.config.network.snapshot()
 	r.resendAt = time.Now().Add(r.resendDelay)
@@ -248,24 +253,56 @@ func (r *roamer) watch(now time.Time) {
 		r.addresses = addresses
 		r.wanted = "our addresses have changed"
 	}
-	// The monotonic clock stops while the machine sleeps, the wall clock doesn't.
-	if jump := now.Round(0).Sub(r.wall.Round(0)) - now.Sub(r.wall); jump > clockJump || jump < -clockJump {
-		r.wanted = "the clock has jumped"
-	}
-	r.wall = now
+	r.watchSleep(now, r.conn.config.wall())
 	if !r.up {
 		return
 	}
-	if silence := r.conn.carrier.silence(); silence > r.conn.config.DeadAfter {
-		r.conn.fail(&session.Error{
-			Op: "link", Kind: session.Unavailable,
-			Text: "nothing was heard from the peer for " + silence.Round(time.Second).String(),
-		})
+	if err := r.dead(now); err != nil {
+		r.conn.fail(err)
 		return
 	}
-	if r.ping.due(now, r.conn.config.active()) {
+	if r.ping.due(now, r.conn.config.active(), r.conn.config.DeadAfter/4) {
 		r.tell(r.ping.next(now))
 	}
+}
+
+// watchSleep notices that we did not run for a while. While a machine sleeps,
+// the monotonic clock stops on most systems and the wall clock never does; while
+// a process is stopped, both go on.
+func (r *roamer) watchSleep(now, wall time.Time) {
+	away := max(now.Sub(r.ticked), wall.Round(0).Sub(r.wall.Round(0)).Abs())
+	r.ticked, r.wall = now, wall
+	if away > clockJump {
+		r.woke, r.slept = now, away
+		r.wanted = "this device slept, or its clock was set"
+	}
+}
+
+// dead says why the session has ended, if nothing was heard for so long. A peer
+// gets a little time to be heard after we woke: then it has not been silent, we
+// have been deaf. If we slept for longer than it waits, it ended the session.
+func (r *roamer) dead(now time.Time) error {
+	limit, silence := r.conn.config.DeadAfter, r.conn.carrier.silence()
+	if !r.woke.IsZero() {
+		since := now.Sub(r.woke)
+		switch {
+		case silence < since:
+			r.woke = time.Time{}
+		case since > min(wakeGrace, limit) && max(r.slept, silence) > limit:
+			return &session.Error{
+				Op: "link", Kind: session.Unavailable,
+				Text: "this device slept for " + r.slept.Round(time.Second).String() + ", and the peer has not waited",
+			}
+		}
+		return nil
+	}
+	if silence > limit {
+		return &session.Error{
+			Op: "link", Kind: session.Unavailable,
+			Text: "nothing was heard from the peer for " + silence.Round(time.Second).String(),
+		}
+	}
+	return nil
 }
 
 // step does whatever the state of the paths calls for.
