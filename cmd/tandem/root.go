@@ -47,7 +47,7 @@ enter a session.`),
 	p.BoolVar(&f.json, "json", false, "print one JSON object a line, for scripts")
 	p.StringVar(&f.log, "log", "", "write a log to standard error: debug, info, warn or error")
 	root.AddCommand(
-		newShare(io, f), newJoin(io, f), newShell(io, f), newForward(io, f),
+		newShare(io, f), newJoin(io, f), newShell(io, f), newExec(io, f), newInfo(io, f), newForward(io, f),
 		newLs(io, f), newGet(io, f), newPut(io, f),
 		newPeers(io, f), newWhy(io, f), newDoctor(io, f),
 		newServer(io, f), newVersion(io, f),

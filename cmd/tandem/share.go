@@ -163,8 +163,13 @@ func describeRights(rights []node.Right) string {
 	var parts []string
 	for _, r := range rights {
 		service, _, _ := strings.Cut(r.Service, "/")
-		if service == "forward" && r.Resource == "" {
+		switch {
+		case service == "forward" && r.Resource == "":
 			continue // its targets are rights of their own
+		case service == "command" && r.Resource == "":
+			service = "any program"
+		case service == "facts":
+			service = "facts about the machine"
 		}
 		may := strings.Join(r.Actions, " and ")
 		switch may {

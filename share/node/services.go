@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"tandem/session"
+	"tandem/share/command"
+	"tandem/share/facts"
 	"tandem/share/folder"
 	"tandem/share/forward"
 	"tandem/share/terminal"
@@ -20,6 +22,8 @@ type services struct {
 	terminal *terminal.Service
 	folder   *folder.Service
 	forward  *forward.Service
+	command  *command.Service
+	facts    *facts.Service
 }
 
 func newServices(grants forward.Grants, log *slog.Logger) *services {
@@ -27,11 +31,13 @@ func newServices(grants forward.Grants, log *slog.Logger) *services {
 		terminal: terminal.New(terminal.Config{Logger: log}),
 		folder:   folder.New(),
 		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
+		command:  command.New(command.Config{Logger: log}),
+		facts:    facts.New(),
 	}
 }
 
 func (s *services) list() []session.Service {
-	return []session.Service{s.terminal, s.folder, s.forward}
+	return []session.Service{s.terminal, s.folder, s.forward, s.command, s.facts}
 }
 
 // revoke ends what a peer has started and may no more, given what it may still.
@@ -43,7 +49,7 @@ func (s *services) revoke(peer session.PeerID, left []Right) {
 
 // Close ends whatever the services have started.
 func (s *services) Close() error {
-	return errors.Join(s.terminal.Close(), s.folder.Close(), s.forward.Close())
+	return errors.Join(s.terminal.Close(), s.folder.Close(), s.forward.Close(), s.command.Close())
 }
 
 // addFolder shares dir under its last element, made fit to type, or under a

@@ -13,6 +13,8 @@ import (
 	"tandem/session/host"
 	"tandem/session/identity"
 	"tandem/session/pairing"
+	"tandem/share/command"
+	"tandem/share/facts"
 	"tandem/share/folder"
 	"tandem/share/terminal"
 	"tandem/signaling"
@@ -160,6 +162,11 @@ func (n *Node) offer(s Share) ([]Right, error) {
 			actions = actions[:1]
 		}
 		rights = append(rights, Right{Service: terminal.ServiceName, Actions: actions})
+		if !s.ViewOnly {
+			// Whoever may type into a shell can run any program, and look around.
+			rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}},
+				Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
+		}
 	}
 	if s.Folder != "" {
 		dir, err := filepath.Abs(s.Folder)
