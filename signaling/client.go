@@ -218,7 +218,7 @@ func (c *Client) notify() {
 // Send hands body to whoever holds address to, a mailbox or PlateAddress,
 // at the given server, or, if server is "", at the connected ones in
 // turn until one knows the address. It waits for a connection as long as ctx
-// allows. Success means that a server says it has passed body on; an error of
+// allows, and has one tried at once. Success means that a server says it has passed body on; an error of
 // kind KindNotFound that no connected server knows the address. A body may arrive
 // twice if a connection breaks.
 func (c *Client) Send(ctx context.Context, server, to string, body []byte) error {
@@ -228,6 +228,11 @@ func (c *Client) Send(ctx context.Context, server, to string, body []byte) error
 	request := Message{Type: TypeSend, To: to, Body: body}
 	if _, why := request.check(); why != "" {
 		return &Error{Op: "send", Kind: KindInvalid, Text: why}
+	}
+	for _, u := range c.servers {
+		if server == "" || u.addr.String() == server {
+			u.hurry()
+		}
 	}
 	for {
 		conns, err := c.pick(ctx, "send", server)

@@ -196,3 +196,47 @@ func TestBackoff(t *testing.T) {
 		})
 	}
 }
+
+// After a long absence the tries are far apart. Who has something to send does
+// not wait for the next one; and who sends all the time does not have the
+// client knock all the time.
+func TestSendHurries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var at []time.Time
+		scripted(t, func(ctx context.Context, ws *websocket.Conn) {
+			mu.Lock()
+			at = append(at, time.Now())
+			mu.Unlock()
+			_ = say(ctx, ws, `{"type":"error","kind":"busy"}`)
+		}, func(c *signaling.Client) {
+			time.Sleep(5 * time.Minute)
+			send := func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				_ = c.Send(ctx, "", c.Mailbox(), []byte("hello")) // in vain; it is the try that counts
+			}
+			for range 10 {
+				send()
+				mu.Lock()
+				last := at[len(at)-1]
+				mu.Unlock()
+				if ago := time.Since(last); ago > 2*time.Second {
+					t.Errorf("the last try was %v ago", ago)
+				}
+				time.Sleep(5 * time.Second)
+			}
+			mu.Lock()
+			before := len(at)
+			mu.Unlock()
+			for begun := time.Now(); time.Since(begun) < time.Minute; {
+				send()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if n := len(at) - before; n > 35 {
+				t.Errorf("%d tries in a minute", n)
+			}
+		})
+	})
+}

@@ -22,6 +22,7 @@ const (
 	longestRetry = 30 * time.Second
 	yieldRetry   = 10 * time.Second // after another process took the mailbox
 	healthyAfter = 10 * time.Second // a connection that lasted so long was a good one
+	hurryPause   = 2 * time.Second  // between tries that did not wait because somebody has something to send
 	sendQueue    = 16               // requests waiting for the writer
 )
 
@@ -37,12 +38,14 @@ type upstream struct {
 	addr address
 	key  ed25519.PrivateKey
 	wake chan struct{} // has a token when the next connection should not wait
+	want chan struct{} // likewise, because somebody has something to send
 
 	inbox   []Envelope      // guarded by c.mu, as are:
 	dropped uint64          // envelopes that found the inbox full
 	present map[string]bool // of the watched mailboxes, those online here
 
 	mu       sync.Mutex
+	tried    time.Time // when the last attempt at a connection began
 	live     *conn
 	drop     context.CancelCauseFunc // ends the attempt or connection there is
 	err      error                   // why there is no connection
@@ -54,7 +57,9 @@ type upstream struct {
 }
 
 func newUpstream(c *Client, a address, key ed25519.PrivateKey) *upstream {
-	return &upstream{c: c, addr: a, key: key, wake: make(chan struct{}, 1), present: make(map[string]bool)}
+	return &upstream{
+		c: c, addr: a, key: key, wake: make(chan struct{}, 1), want: make(chan struct{}, 1), present: make(map[string]bool),
+	}
 }
 
 // connection is the live one, or nil and why there is none yet.
@@ -89,6 +94,20 @@ func (u *upstream) rebind() {
 	}
 }
 
+// hurry has the next try come at once if there is no connection, but not more
+// often than once in hurryPause.
+func (u *upstream) hurry() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.live != nil || time.Since(u.tried) < hurryPause {
+		return
+	}
+	select {
+	case u.want <- struct{}{}:
+	default:
+	}
+}
+
 // run keeps a connection to the server until ctx ends.
 func (u *upstream) run(ctx context.Context) {
 	delay := firstRetry
@@ -110,6 +129,7 @@ func (u *upstream) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-u.want:
 		case <-u.wake:
 			delay = firstRetry
 		}
@@ -124,7 +144,7 @@ func (u *upstream) connect(parent context.Context) (wait time.Duration, err erro
 	defer drop(nil)
 	began := time.Now()
 	u.mu.Lock()
-	u.drop = drop
+	u.drop, u.tried = drop, began
 	yield := u.yield
 	u.mu.Unlock()
 
