@@ -561,7 +561,10 @@ func TestRelayForgesDTLS(t *testing.T) {
 			<-ctx.Done()
 			_ = l.Close()
 		}
-		wantKind(t, "answerer", err, session.Integrity)
+		// When the offerer has noticed first, it takes the relay away.
+		if kind := session.KindOf(err); kind != session.Integrity && kind != session.Timeout {
+			t.Errorf("answerer: %v", err)
+		}
 	})
 	l, err := Dial(ctx, Config{Identity: newDevice(t), Handler: w.handle, Relays: relays(relay), RelayOnly: true}, bob.ID(), sigA)
 	if err == nil {

@@ -96,3 +96,15 @@ func TestStoppedProcess(t *testing.T) {
 		t.Errorf("not noticed: %q, %v", r.wanted, r.woke)
 	}
 }
+
+// After a sleep of any length, a peer that is heard again is alive.
+func TestHeardAfterSleep(t *testing.T) {
+	c := &conn{config: &Config{DeadAfter: time.Minute}, carrier: newCarrier()}
+	r := &roamer{conn: c, woke: time.Now().Add(-wakeGrace - time.Second), slept: time.Hour}
+	c.carrier.began = time.Now().Add(-time.Hour) // and nothing heard since
+	wantEnd(t, "unheard", r.dead(time.Now()), "has not waited")
+	c.carrier.prove()
+	if err := r.dead(time.Now()); err != nil || !r.woke.IsZero() {
+		t.Errorf("heard: %v", err)
+	}
+}
