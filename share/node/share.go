@@ -162,11 +162,6 @@ func (n *Node) offer(s Share) ([]Right, error) {
 			actions = actions[:1]
 		}
 		rights = append(rights, Right{Service: terminal.ServiceName, Actions: actions})
-		if !s.ViewOnly {
-			// Whoever may type into a shell can run any program, and look around.
-			rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}},
-				Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
-		}
 	}
 	if s.Folder != "" {
 		dir, err := filepath.Abs(s.Folder)
@@ -189,6 +184,11 @@ func (n *Node) offer(s Share) ([]Right, error) {
 			actions = append(actions, "write")
 		}
 		rights = append(rights, Right{Service: folder.Name, Resource: name, Actions: actions})
+	}
+	if s.Terminal && !s.ViewOnly {
+		// Whoever may type into a shell can run any program, and look around.
+		rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}},
+			Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
 	}
 	forwards, err := forwardRights(s.Forward, s.ForwardListen)
 	if err != nil {
