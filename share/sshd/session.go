@@ -63,6 +63,7 @@ type conversation struct {
 	agent    *agent
 
 	program Program // nil before it has been started
+	running bool
 }
 
 // session serves one session channel: at most one program.
@@ -78,6 +79,10 @@ func (s *server) session(ctx context.Context, offered ssh.NewChannel) {
 		ok := c.request(ctx, r)
 		if r.WantReply {
 			_ = r.Reply(ok, nil) // or the client has gone
+		}
+		if c.program != nil && !c.running {
+			c.running = true
+			c.run() // its end must not overtake the reply
 		}
 	}
 	cancel()
@@ -161,6 +166,12 @@ func (c *conversation) start(ctx context.Context, r Request) bool {
 		p = refused{err}
 	}
 	c.program = p
+	return true
+}
+
+// run passes on what the program reads and prints, and how it ends.
+func (c *conversation) run() {
+	p := c.program
 	c.work.Go(func() {
 		// Of an input that breaks off, the output tells better.
 		if _, err := io.Copy(p, c.channel); err == nil {
@@ -171,7 +182,6 @@ func (c *conversation) start(ctx context.Context, r Request) bool {
 		exit, err := p.Output(c.channel, c.channel.Stderr())
 		c.end(exit, err)
 	})
-	return true
 }
 
 // end tells the client how the program ended. If the client has gone, there is
