@@ -59,9 +59,7 @@ func (c *conversation) serve(parent context.Context, timeout time.Duration) erro
 	}
 	var input, output, watch sync.WaitGroup
 	input.Go(func() {
-		if err := c.read(); err != nil {
-			cancel(err)
-		}
+		cancel(c.read()) // nothing, if the program has ended before
 		c.closeInput()
 	})
 	input.Go(c.feed)
