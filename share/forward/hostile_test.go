@@ -375,3 +375,19 @@ func TestSilentClientOfTheProxy(t *testing.T) {
 		}
 	})
 }
+
+// stale grants list a target whose right has just ended.
+type stale struct{ grants }
+
+func (stale) Targets(session.PeerID, string) []string { return []string{"localhost:*"} }
+
+func TestRightThatHasJustEnded(t *testing.T) {
+	b := newBench(t, Config{})
+	b.service.config.Grants = stale{grants{b.table}}
+	if err := Probe(t.Context(), b.alice, TCPAddress("localhost", 80)); ReasonOf(err) != NotGranted {
+		t.Errorf("connecting: %v", err)
+	}
+	if _, err := (&runner{host: b.alice}).ask(t.Context(), Forward{Listen: TCPAddress("localhost", 0)}, 0); ReasonOf(err) != NotGranted {
+		t.Errorf("listening: %v", err)
+	}
+}

@@ -26,13 +26,17 @@ type listener struct {
 	net.Listener
 	permit session.Permit
 	stop   context.CancelCauseFunc
-	ended  chan struct{}
+	ended  <-chan struct{} // closed when all of it has ended
 	// room has a token for each connection that waits to be taken.
 	room chan struct{}
 
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]*waiting // nil once the listener has ended
+}
+
+func newListener(ln net.Listener, stop context.CancelCauseFunc) *listener {
+	return &listener{Listener: ln, stop: stop, room: make(chan struct{}, maxWaiting), waiting: make(map[uint64]*waiting)}
 }
 
 // waiting is a connection that nobody has taken.
@@ -65,10 +69,8 @@ func (s *Service) listen(ctx context.Context, o session.Offer, g *guest, p param
 	defer done()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	l := &listener{
-		Listener: ln, permit: permit, stop: stop, ended: ended,
-		room: make(chan struct{}, maxWaiting), waiting: make(map[uint64]*waiting),
-	}
+	l := newListener(ln, stop)
+	l.permit, l.ended = permit, ended
 	id := s.register(g, l)
 	s.log.Info("listening", "peer", o.Peer().ID.Short(), "on", ln.Addr())
 	defer s.unregister(g, id)

@@ -258,9 +258,7 @@ func TestConnectionsNobodyTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := &offering{conns: make(chan net.Conn), closed: make(chan struct{})}
 		ctx, stop := context.WithCancelCause(t.Context())
-		l := &listener{
-			Listener: ln, stop: stop, ended: make(chan struct{}), room: make(chan struct{}, maxWaiting), waiting: make(map[uint64]*waiting),
-		}
+		l := newListener(ln, stop)
 		go l.accept(ctx, discard{})
 		var ends []net.Conn
 		for range maxWaiting {
