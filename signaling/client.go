@@ -27,6 +27,9 @@ type Config struct {
 	TLS        *tls.Config
 	// AllowInsecure permits plain http to servers anywhere. See ServerURL.
 	AllowInsecure bool
+	// EagerRelays asks each server for relays together with the claim, which
+	// saves a round trip to whoever will need them.
+	EagerRelays bool
 	// Queue is how many received envelopes wait for Receive, for each server;
 	// more are dropped. 0 means 64.
 	Queue int
@@ -49,6 +52,7 @@ type Client struct {
 	http    *http.Client
 	ownHTTP bool
 	queue   int
+	eager   bool
 
 	servers []*upstream
 	cancel  context.CancelCauseFunc
@@ -82,6 +86,7 @@ func New(cfg Config) (*Client, error) {
 		http:    newHTTPClient(cfg.HTTPClient, cfg.TLS),
 		ownHTTP: cfg.HTTPClient == nil,
 		queue:   cfg.Queue,
+		eager:   cfg.EagerRelays,
 		cancel:  cancel,
 		done:    ctx.Done(),
 		changed: make(chan struct{}),

@@ -21,6 +21,10 @@ type conn struct {
 	observed string
 
 	ended chan struct{} // closed when the connection is over
+	// eager is closed by the answer to the request for relays that left with the
+	// claim. Nil if there was none.
+	eager    chan struct{}
+	answered bool // eager is closed; the reader's own
 
 	watching sync.Mutex // held while the server is told what to watch
 
@@ -66,6 +70,8 @@ func (k *conn) read(ctx context.Context, cancel context.CancelCauseFunc) error {
 			k.u.c.lose(k.u, m.Number)
 		case m.Type == TypeDraining:
 			k.draining(ctx, time.Duration(m.AfterMS)*time.Millisecond, cancel)
+		case m.ID == eagerID && k.eager != nil:
+			k.answerEager(m)
 		case m.ID != 0:
 			k.answer(m)
 		case m.Type == TypeError:
@@ -97,6 +103,18 @@ func (k *conn) comeBack() time.Duration {
 		return 0
 	}
 	return firstRetry + rand.N(firstRetry)
+}
+
+// answerEager takes the answer to the request that left with the claim.
+func (k *conn) answerEager(m Message) {
+	if k.answered {
+		return
+	}
+	k.answered = true
+	if m.Type == TypeRelays {
+		k.keep(m.Relays)
+	}
+	close(k.eager)
 }
 
 func (k *conn) answer(m Message) {

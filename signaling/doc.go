@@ -36,8 +36,9 @@
 //	              yield                  true: only if nobody holds the mailbox
 //	S→C claimed   mailbox                the name of key's mailbox
 //
-// welcome is the first message, claim the first from the client; anything else before
-// claimed ends the connection. lv(x) is x behind its length, a big-endian uint16. host
+// welcome is the first message, claim the first from the client; anything else
+// instead ends the connection. Requests may follow claim without waiting for
+// claimed, and are answered after it. lv(x) is x behind its length, a big-endian uint16. host
 // is the authority of the URL the client used, lower-case, without port 80 or 443; a
 // client refuses a welcome with another host, and a server that knows its names
 // refuses others, so that one server cannot claim a mailbox at another with a

@@ -110,7 +110,7 @@ func (k *conn) restore(ctx context.Context) {
 	k.u.mu.Lock()
 	relays := !k.u.relays.until.IsZero()
 	k.u.mu.Unlock()
-	if relays {
+	if relays && k.eager == nil {
 		_, _ = k.relays(ctx) // the old credentials may be as dead as the server that gave them
 	}
 	if watches {

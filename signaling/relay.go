@@ -63,20 +63,53 @@ func (c *Client) Relays(ctx context.Context) ([]Relay, error) {
 	return slices.Clone(all), nil
 }
 
-// relays asks the server for relays and keeps them.
+// eagerID is the id of the request for relays that leaves with the claim.
+const eagerID = 1
+
+// relays asks the server for relays and keeps them, unless it has been asked
+// already and is about to answer.
 func (k *conn) relays(ctx context.Context) ([]Relay, error) {
+	if k.eager != nil {
+		if err := k.awaitEager(ctx); err != nil {
+			return nil, err
+		}
+		k.u.mu.Lock()
+		known := k.u.relays
+		k.u.mu.Unlock()
+		if time.Now().Before(known.until) {
+			return known.relays, nil
+		}
+	}
 	reply, err := k.request(ctx, Message{Type: TypeRelay})
 	if err != nil {
 		return nil, err
 	}
+	k.keep(reply.Relays)
+	return reply.Relays, nil
+}
+
+func (k *conn) awaitEager(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
+	defer cancel()
+	select {
+	case <-k.eager:
+		return nil
+	case <-k.ended:
+		return errLost
+	case <-ctx.Done():
+		return k.gaveUp(TypeRelay, ctx.Err())
+	}
+}
+
+// keep notes what the server has given us.
+func (k *conn) keep(relays []Relay) {
 	ttl := defaultRelayTTL
-	for _, r := range reply.Relays {
+	for _, r := range relays {
 		if r.TTL > 0 {
 			ttl = min(ttl, time.Duration(r.TTL)*time.Second)
 		}
 	}
 	k.u.mu.Lock()
-	k.u.relays = relayCache{reply.Relays, time.Now().Add(ttl / 2)}
+	k.u.relays = relayCache{relays, time.Now().Add(ttl / 2)}
 	k.u.mu.Unlock()
-	return reply.Relays, nil
 }

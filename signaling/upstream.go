@@ -237,12 +237,18 @@ func (u *upstream) claim(ctx context.Context, ws *websocket.Conn, start time.Tim
 		Type: TypeClaim, Version: min(Version, welcome.Version), Key: u.key.Public().(ed25519.PublicKey),
 		Signature: ed25519.Sign(u.key, ClaimBytes(welcome.Nonce, u.addr.host())), Yield: yield,
 	}
-	data, err := Encode(claim)
-	if err == nil {
-		err = ws.Write(ctx, websocket.MessageText, data)
+	first := []Message{claim}
+	if u.c.eager {
+		first = append(first, Message{Type: TypeRelay, ID: eagerID})
 	}
-	if err != nil {
-		return nil, u.strange(ctx, err)
+	for _, m := range first {
+		data, err := Encode(m)
+		if err == nil {
+			err = ws.Write(ctx, websocket.MessageText, data)
+		}
+		if err != nil {
+			return nil, u.strange(ctx, err)
+		}
 	}
 	claimed, err := readMessage(ctx, ws)
 	if err != nil {
@@ -254,10 +260,14 @@ func (u *upstream) claim(ctx context.Context, ws *websocket.Conn, start time.Tim
 	case claimed.Type != TypeClaimed || claimed.Mailbox != u.c.mailbox:
 		return nil, u.strange(ctx, fromServer("connect", claimed))
 	}
-	return &conn{
+	k := &conn{
 		u: u, ws: ws, out: make(chan []byte, sendQueue), pending: make(map[uint64]chan Message), ended: make(chan struct{}),
 		rtt: rtt, skew: skew(welcome.Time, start, rtt), observed: printable(welcome.Observed),
-	}, nil
+	}
+	if u.c.eager {
+		k.eager, k.last = make(chan struct{}), eagerID
+	}
+	return k, nil
 }
 
 // strange is an error for a server that connected but does not keep to the protocol.

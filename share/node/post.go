@@ -59,14 +59,15 @@ func (p *post) use(insecure bool, servers ...string) error {
 		if len(p.clients) >= maxServers {
 			return session.Errorf("signaling", session.Busy, "tandem is connected to %d servers already", maxServers)
 		}
-		client, err := signaling.New(signaling.Config{Servers: []string{url}, Key: p.key, Logger: p.log, AllowInsecure: insecure})
+		client, err := signaling.New(signaling.Config{
+			Servers: []string{url}, Key: p.key, Logger: p.log, AllowInsecure: insecure, EagerRelays: true,
+		})
 		if err != nil {
 			return fromSignaling(err)
 		}
 		c := &carrier{url, client}
 		p.clients = append(p.clients, c)
 		p.work.Go(func() { p.collect(c) })
-		p.work.Go(func() { p.prefetch(c) })
 	}
 	return nil
 }
@@ -91,15 +92,6 @@ func (p *post) start(n int, done func(), work func(n int)) bool {
 		all.Wait()
 	})
 	return true
-}
-
-// prefetch asks for relay credentials before the first link needs them.
-func (p *post) prefetch(c *carrier) {
-	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
-	defer cancel()
-	if _, err := c.Relays(ctx); err != nil {
-		p.log.Debug("relays", "server", c.server, "error", err)
-	}
 }
 
 // collect moves what one server brings to Receive.
