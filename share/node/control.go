@@ -249,21 +249,33 @@ func reply(o session.Offer, v any, err error) error {
 }
 
 // splice joins two streams until both have ended: bytes, half-closes and
-// resets pass from each to the other.
+// resets pass from each to the other. A side that reads no more ends one
+// direction only: what is still sent to it is dropped.
 func splice(a, b session.Stream) {
 	var both sync.WaitGroup
-	pass := func(to, from session.Stream) {
-		if _, err := io.Copy(to, from); err != nil {
-			_ = to.Reset(err)
-			_ = from.Reset(err)
-			return
-		}
-		_ = to.CloseWrite() // the other direction reports a dead stream
-	}
 	both.Go(func() { pass(a, b) })
 	both.Go(func() { pass(b, a) })
 	both.Wait()
 	_, _ = a.Close(), b.Close()
+}
+
+func pass(to, from session.Stream) {
+	var dst io.Writer = to
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if _, writeErr := dst.Write(buf[:n]); writeErr != nil {
+			dst = io.Discard
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			_ = to.CloseWrite() // the other direction reports a dead stream
+			return
+		case err != nil:
+			_ = to.Reset(err)
+			return
+		}
+	}
 }
 
 func (c *control) Close() error {
