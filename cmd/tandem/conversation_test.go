@@ -69,8 +69,7 @@ func newConversations(env *testscript.Env) error {
 	env.Values[conversationsKey{}] = all
 	env.Defer(func() {
 		for _, c := range all.byName {
-			_ = c.cmd.Process.Kill()
-			_ = c.cmd.Process.Signal(syscall.SIGCONT)
+			_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // the whole group, if it is still there
 			<-c.done
 		}
 	})
@@ -245,6 +244,8 @@ func (c *conversation) startOnPipes() (err error) {
 		return err
 	}
 	c.cmd.Stdout, c.cmd.Stderr = recorder{c, &c.out}, recorder{c, &c.errs}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.cmd.WaitDelay = stuck // for those who hold its pipes
 	if err := c.cmd.Start(); err != nil {
 		return err
 	}

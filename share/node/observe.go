@@ -21,6 +21,9 @@ const pathPoll = time.Second
 // its end.
 func (n *Node) sessionBegan(s session.Session) {
 	peer, path := s.Peer(), s.Path()
+	if entry, known, err := n.book.Get(peer.ID); known && err == nil && peer.Name == "" {
+		peer.Name = entry.Name // a first meeting: the link is older than the entry
+	}
 	n.emit(Event{Event: EventJoined, Peer: &peer, Path: &path})
 	n.work.Go(func() {
 		ticker := time.NewTicker(pathPoll)
