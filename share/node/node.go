@@ -39,6 +39,8 @@ type Config struct {
 	RelayOnly bool
 	// temporary keeps the device in a folder that ends with the node.
 	temporary string
+	// Dir is where terminals and programs begin; empty means the user's home folder.
+	Dir string
 	// Events is told what happens, one event at a time; nil tells nobody.
 	Events func(Event)
 	Log    *slog.Logger
@@ -161,7 +163,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(targets{device.ID(), n.grants}, cfg.Log)
+	n.services = newServices(cfg.Dir, targets{device.ID(), n.grants}, cfg.Log)
 	n.post = newPost(key, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())

@@ -26,12 +26,12 @@ type services struct {
 	facts    *facts.Service
 }
 
-func newServices(grants forward.Grants, log *slog.Logger) *services {
+func newServices(dir string, grants forward.Grants, log *slog.Logger) *services {
 	return &services{
-		terminal: terminal.New(terminal.Config{Logger: log}),
+		terminal: terminal.New(terminal.Config{Dir: dir, Logger: log}),
 		folder:   folder.New(),
 		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
-		command:  command.New(command.Config{Logger: log}),
+		command:  command.New(command.Config{Dir: dir, Logger: log}),
 		facts:    facts.New(),
 	}
 }

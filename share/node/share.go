@@ -195,6 +195,14 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		return nil, err
 	}
 	rights = append(rights, forwards...)
+	if s.Terminal {
+		// The terminal is the host's, not its first guest's: it is there for
+		// guests who may only watch, and outlives any of them.
+		size := terminal.Size{Cols: 80, Rows: 24}
+		if err := n.services.terminal.Start("", terminal.Params{Size: size}); err != nil {
+			return nil, err
+		}
+	}
 	return rights, nil
 }
 
