@@ -37,6 +37,7 @@
 //	m3    G→H  name, contact                  who asks
 //	more  G→H  round 1, link                  link's S1, not waiting for approval
 //	m4    H→G  name, contact, rights, round   approved
+//	more  H→G  round 0                        not decided yet; answers a repeated m3
 //	more  both round, link                    link's envelopes, for as long as the
 //	                                          session lives: restarts use them too
 //
@@ -49,8 +50,8 @@
 //
 // A guest sends its last message again every 3 s until it is answered, and
 // gives up when m2 has not come after 15 s, or when the host's mailbox has not
-// been open for 15 s. While a person thinks, a host takes a guest for gone who
-// says so (pairing's decline) or of whom nothing has come for 30 s.
+// been open for 15 s. While a person thinks, either side takes the other for
+// gone that says so (pairing's decline) or of which nothing has come for 30 s.
 //
 // # Invites
 //

@@ -106,7 +106,11 @@ func (h *Host) judge(letter Letter, g *guest, message []byte) {
 		return
 	}
 	g.heard = time.Now()
-	if step.Met == nil || g.meeting != nil {
+	switch {
+	case g.meeting != nil && step.Reply == nil:
+		h.reassure(g)
+		return
+	case step.Met == nil || g.meeting != nil:
 		return
 	}
 	g.meeting, g.offer = step.Met, step.Payload
@@ -115,6 +119,21 @@ func (h *Host) judge(letter Letter, g *guest, message []byte) {
 		h.deliverRound(g, m)
 	}
 	g.early = nil
+}
+
+// reassure tells a guest who asks again that a person has not decided yet.
+// Host.mu is held.
+func (h *Host) reassure(g *guest) {
+	content, err := json.Marshal(roundEnvelope{})
+	if err != nil {
+		return
+	}
+	message, err := g.meeting.Sealer.Seal(content)
+	if err != nil {
+		return
+	}
+	server, mailbox := g.server, g.mailbox
+	h.startLocked(func() { h.postNow(server, mailbox, encodePairing(message)) })
 }
 
 // welcome begins to attend to a guest. Host.mu is held.

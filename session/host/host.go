@@ -158,13 +158,15 @@ func (h *Host) send(ctx context.Context, server, mailbox string, body []byte) er
 // post sends a letter in the background. Signaling is best effort: what is
 // lost, its receiver asks for again.
 func (h *Host) post(server, mailbox string, body []byte) {
-	h.start(func() {
-		ctx, cancel := h.whileOpen(h.cfg.patience.post)
-		defer cancel()
-		if err := h.send(ctx, server, mailbox, body); err != nil {
-			h.cfg.Log.Debug("post", "error", err)
-		}
-	})
+	h.start(func() { h.postNow(server, mailbox, body) })
+}
+
+func (h *Host) postNow(server, mailbox string, body []byte) {
+	ctx, cancel := h.whileOpen(h.cfg.patience.post)
+	defer cancel()
+	if err := h.send(ctx, server, mailbox, body); err != nil {
+		h.cfg.Log.Debug("post", "error", err)
+	}
 }
 
 func (h *Host) linkConfig(binding []byte) link.Config {

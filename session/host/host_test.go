@@ -457,6 +457,11 @@ func TestSessionThatFindsItsPathAgain(t *testing.T) {
 		}
 		dialled <- s
 	}()
+	eventually(t, "another one is being made", func() bool {
+		bob.mu.Lock()
+		defer bob.mu.Unlock()
+		return len(bob.dials) > 0
+	})
 	dark.mu.Lock()
 	dark.kind = session.Direct
 	dark.mu.Unlock()
@@ -664,6 +669,43 @@ func TestHostVanishesWhileAPersonThinks(t *testing.T) {
 	}
 }
 
+// A host that knows nothing of its guest, as after a spoilt m3, is not waited
+// for without end.
+func TestHostForgetsItsGuest(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice", short), settleIn(t, w, "bob", short)
+	invite := alice.invite()
+	n := 0
+	w.carry(func(l letterOnItsWay) []letterOnItsWay {
+		const m3 = 5 // package pairing's message type, its second byte
+		if l.Body[0] == letterPairing && l.Body[2] == m3 {
+			n++
+			l.Body[len(l.Body)-1] ^= 1
+		}
+		return []letterOnItsWay{l}
+	})
+	if _, err := bob.join(invite.Code()); session.KindOf(err) != session.Unavailable {
+		t.Errorf("bob hears %v after %d letters", err, n)
+	}
+}
+
+// A guest waits for as long as a person thinks.
+func TestLongThought(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice", short), settleIn(t, w, "bob", short)
+	invite := alice.invite(func(c *InviteConfig) {
+		admit := c.Admit
+		c.Admit = func(ctx context.Context, p session.Peer) ([]grant.Right, error) {
+			select { // three times as long as either would bear silence
+			case <-time.After(1500 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			return admit(ctx, p)
+		}
+	})
+	echo(t, bob.mustJoin(invite.Code()).Session)
+}
+
 func TestClosedHost(t *testing.T) {
 	w := newTown()
 	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
@@ -678,6 +720,9 @@ func TestClosedHost(t *testing.T) {
 	}
 	if _, err := bob.Invite(InviteConfig{Nameplate: "1234"}); session.KindOf(err) != session.Canceled {
 		t.Errorf("invite: %v", err)
+	}
+	if bob.start(func() { t.Error("work began after the end") }) {
+		t.Error("work is said to have begun after the end")
 	}
 	if err := bob.Host.Close(); err != nil {
 		t.Errorf("a second close: %v", err)
@@ -802,7 +847,12 @@ func TestFloodOfConversations(t *testing.T) {
 	for _, s1 := range offers(t, bob, alice.device.ID(), 2*maxPerPeer) {
 		begin(s1)
 	}
-	eventually(t, "alice has read them all", func() bool { return len(alice.box.letters) == 0 })
+	eventually(t, "alice has read them all", func() bool {
+		alice.mu.Lock()
+		defer alice.mu.Unlock()
+		most = max(most, alice.inbound[bob.device.ID()])
+		return len(alice.box.letters) == 0
+	})
 	if most > maxPerPeer {
 		t.Errorf("%d conversations of one peer", most)
 	}

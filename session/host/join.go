@@ -108,6 +108,7 @@ type joining struct {
 	ready      *link.Link // made, while the answer is still on its way
 	link       *link.Link // kept
 	missing    time.Time  // since when the host has no mailbox open; zero if it has
+	heard      time.Time  // when the host, once met, was heard last
 	result     chan joinResult
 }
 
@@ -183,8 +184,8 @@ func (a *joining) tooLate() error {
 }
 
 // again sends our last message once more, in case it was lost; the host sees by
-// it, too, that we still wait. A host that has no mailbox open for too long has
-// gone.
+// it, too, that we still wait, and answers. A host that has no mailbox open for
+// too long has gone, and so has one that is not heard.
 func (a *joining) again(ctx context.Context) error {
 	if a.answer != nil {
 		return nil
@@ -193,7 +194,13 @@ func (a *joining) again(ctx context.Context) error {
 	err := a.send(ctx, a.guest.Last(), wait.resend)
 	if session.KindOf(err) != session.NotFound {
 		a.missing = time.Time{}
-		return nil
+		if a.meeting == nil || time.Since(a.heard) < wait.absence {
+			return nil
+		}
+		return &session.Error{
+			Op: "join", Kind: session.Unavailable, Text: "the host does not answer any more",
+			Hint: "Is tandem still running there? Ask for a new code.",
+		}
 	}
 	if a.missing.IsZero() {
 		a.missing = time.Now()
@@ -221,6 +228,9 @@ func (a *joining) receive(ctx context.Context, letter Letter, met func(session.P
 		// What is lost here is sent again.
 		_ = a.send(ctx, step.Reply, a.host.cfg.patience.resend)
 		return nil
+	}
+	if step.Met != nil || step.Payload != nil { // nobody else could have written it
+		a.heard = time.Now()
 	}
 	if step.Met != nil {
 		a.server, a.to, a.meeting = letter.Server, letter.From, step.Met

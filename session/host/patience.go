@@ -24,8 +24,8 @@ type patience struct {
 	// fresh is how old a guest's S1 may be when approval comes: younger than
 	// its life of a minute by enough for the answer's way back.
 	fresh time.Duration
-	// absence is how long nothing may be heard from a guest who waits for
-	// approval, and sends its message again all the while.
+	// absence is how long nothing may be heard from the other side while a
+	// guest waits for approval, and sends its message again all the while.
 	absence time.Duration
 	// linger is how long a guest may take to begin its link anew.
 	linger time.Duration

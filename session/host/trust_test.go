@@ -130,6 +130,7 @@ func TestTrustReplay(t *testing.T) {
 	eventually(t, "four sessions were reported", func() bool { return begun.Load() == 4 })
 
 	recorded := w.letters()
+	played := len(recorded)
 	for range 2 {
 		for _, l := range recorded {
 			for _, to := range []string{l.To, l.From} { // to its sender, too
@@ -143,6 +144,11 @@ func TestTrustReplay(t *testing.T) {
 	eventually(t, "both are idle again", func() bool { return alice.empty() && bob.empty() })
 	if n := begun.Load(); n != 4 {
 		t.Errorf("%d sessions began", n-4)
+	}
+	for _, l := range w.letters()[played:] {
+		if l.Body[0] == letterSealed { // a guest's letters may be answered as before
+			t.Error("an offer is answered twice")
+		}
 	}
 	untouched(t, alice, bob)
 	if failed.Load() != 0 {
@@ -434,6 +440,19 @@ func TestTrustStranger(t *testing.T) {
 			t.Error("alice answers a stranger")
 		}
 	}
+	for _, s1 := range offers(t, mallory, alice.device.ID(), 5) {
+		id := newConvID()
+		b, err := encodeSealed(alice.cfg.Contact(), sealedLetter{Conv: id[:], From: mallory.device.ID(), New: true, Body: s1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice.receive(Letter{From: mallory.box.name, Body: b}, nil)
+	}
+	alice.mu.Lock()
+	if len(alice.conversations) != 0 {
+		t.Errorf("alice has %d conversations with a stranger", len(alice.conversations))
+	}
+	alice.mu.Unlock()
 	untouched(t, alice)
 }
 
