@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,8 +323,15 @@ func TestClosedService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	waiting := dial(t, l.status.Address)
+	if _, err := readArrival(l.stream, 0); err != nil {
+		t.Fatal(err)
+	}
 	if err := b.service.Close(); err != nil { // waits
 		t.Fatal(err)
+	}
+	if _, err := waiting.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection that waited ended with %v", err)
 	}
 	for _, st := range []session.Stream{st, l.stream} {
 		if _, err := st.Read(make([]byte, 1)); session.KindOf(err) != session.Canceled {

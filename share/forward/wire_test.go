@@ -122,6 +122,7 @@ func TestBadRequests(t *testing.T) {
 		"a long host":       request(Connect, `{"network":"tcp","address":"`+strings.Repeat("a", 254)+`:80"}`),
 		"UDP":               request(Connect, `{"network":"udp","address":"localhost:53"}`),
 		"TCP4":              request(Connect, `{"network":"tcp4","address":"localhost:53"}`),
+		"Unix datagrams":    request(Connect, `{"network":"unixgram","address":"/run/x.sock"}`),
 		"a relative path":   request(Connect, `{"network":"unix","address":"x.sock"}`),
 		"an abstract one":   request(Connect, `{"network":"unix","address":"@x"}`),
 		"a detour":          request(Connect, `{"network":"unix","address":"/run/../etc/x"}`),
