@@ -23,6 +23,7 @@ func nodeConfig(io stdio, f *flags) (node.Config, error) {
 	}
 	return node.Config{
 		Home: home, Name: c.Name, Servers: c.Servers, Insecure: c.Insecure, RelayOnly: c.RelayOnly, Log: log,
+		Subsystems: sshSubsystems(),
 	}, nil
 }
 

@@ -49,6 +49,7 @@ enter a session.`),
 	root.AddCommand(
 		newShare(io, f), newJoin(io, f), newShell(io, f), newExec(io, f), newInfo(io, f), newForward(io, f),
 		newLs(io, f), newGet(io, f), newPut(io, f),
+		newProxy(io, f), newSSHConfig(io, f), newSSHSubsystem(io),
 		newPeers(io, f), newWhy(io, f), newDoctor(io, f),
 		newServer(io, f), newVersion(io, f),
 	)

@@ -166,13 +166,16 @@ func printQR(io stdio, text string) {
 // describeRights says in words what is offered.
 func describeRights(rights []node.Right) string {
 	var parts []string
+	anyProgram := false
 	for _, r := range rights {
 		service, _, _ := strings.Cut(r.Service, "/")
 		switch {
 		case service == "forward" && r.Resource == "":
 			continue // its targets are rights of their own
 		case service == "command" && r.Resource == "":
-			service = "any program"
+			service, anyProgram = "any program", true
+		case service == "command" && anyProgram:
+			continue // one of them
 		case service == "facts":
 			service = "facts about the machine"
 		}

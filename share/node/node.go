@@ -41,6 +41,9 @@ type Config struct {
 	temporary string
 	// Dir is where terminals and programs begin; empty means the user's home folder.
 	Dir string
+	// Subsystems are programs that guests who may run any program find under
+	// these names: what their ssh needs here besides a shell.
+	Subsystems map[string][]string
 	// Events is told what happens, one event at a time; nil tells nobody.
 	Events func(Event)
 	Log    *slog.Logger
@@ -163,7 +166,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Dir, targets{device.ID(), n.grants}, cfg.Log)
+	n.services = newServices(cfg.Dir, cfg.Subsystems, targets{device.ID(), n.grants}, cfg.Log)
 	n.post = newPost(key, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())

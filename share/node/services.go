@@ -26,12 +26,12 @@ type services struct {
 	facts    *facts.Service
 }
 
-func newServices(dir string, grants forward.Grants, log *slog.Logger) *services {
+func newServices(dir string, subsystems map[string][]string, grants forward.Grants, log *slog.Logger) *services {
 	return &services{
 		terminal: terminal.New(terminal.Config{Dir: dir, Logger: log}),
 		folder:   folder.New(),
 		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
-		command:  command.New(command.Config{Dir: dir, Logger: log}),
+		command:  command.New(command.Config{Dir: dir, Pinned: subsystems, Logger: log}),
 		facts:    facts.New(),
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -189,6 +191,9 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		// Whoever may type into a shell can run any program, and look around.
 		rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}},
 			Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
+		for _, name := range slices.Sorted(maps.Keys(n.cfg.Subsystems)) {
+			rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
+		}
 	}
 	forwards, err := forwardRights(s.Forward, s.ForwardListen)
 	if err != nil {
