@@ -87,6 +87,7 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, prompt, share, g) }
 	}
 
+	cfg.Term = io.env("TERM")
 	if share.Folder != "" { // a terminal beside a folder begins in it
 		if cfg.Dir, err = filepath.Abs(share.Folder); err != nil {
 			return err

@@ -41,6 +41,8 @@ type Config struct {
 	temporary string
 	// Dir is where terminals and programs begin; empty means the user's home folder.
 	Dir string
+	// Term is TERM for the terminal of a share; empty means a common one.
+	Term string
 	// Subsystems are programs that guests who may run any program find under
 	// these names: what their ssh needs here besides a shell.
 	Subsystems map[string][]string

@@ -203,8 +203,8 @@ func (n *Node) offer(s Share) ([]Right, error) {
 	if s.Terminal {
 		// The terminal is the host's, not its first guest's: it is there for
 		// guests who may only watch, and outlives any of them.
-		size := terminal.Size{Cols: 80, Rows: 24}
-		if err := n.services.terminal.Start("", terminal.Params{Size: size}); err != nil {
+		p := terminal.Params{Size: terminal.Size{Cols: 80, Rows: 24}, Term: n.cfg.Term}
+		if err := n.services.terminal.Start("", p); err != nil {
 			return nil, err
 		}
 	}
