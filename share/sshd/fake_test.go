@@ -26,6 +26,7 @@ type fake struct {
 	started   []Request
 	listeners []*fakeListener
 	work      sync.WaitGroup
+	ended     sync.WaitGroup // programs
 }
 
 var errDenied = &session.Error{Op: "x", Kind: session.Denied, Text: "you have not been granted\x1b[2J that", Hint: "Ask."}
@@ -80,6 +81,8 @@ func (p *fakeProgram) Signal(name string) error {
 
 func (p *fakeProgram) Output(stdout, stderr io.Writer) (Exit, error) {
 	p.out, p.errors = stdout, stderr
+	p.fake.ended.Add(1)
+	defer p.fake.ended.Done()
 	exit, err := p.fake.run(p.ctx, p)
 	_ = p.in.CloseWithError(io.ErrClosedPipe)
 	return exit, err
