@@ -29,7 +29,7 @@ import (
 
 // TestBenchSignaling measures a server in a process of its own and prints the
 // memory of an idle client, with and without TLS, and introductions a second.
-// It runs only with TANDEM_BENCH=signaling; TANDEM_BENCH_CLIENTS says how many clients (5000; two
+// It runs only with TANDEM_BENCH set; TANDEM_BENCH_CLIENTS says how many clients (5000; two
 // file descriptors each are needed in all).
 func TestBenchSignaling(t *testing.T) {
 	if os.Getenv("TANDEM_BENCH") == "" {
