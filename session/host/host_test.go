@@ -162,6 +162,38 @@ func TestSlowApproval(t *testing.T) {
 	}
 }
 
+// What overtakes a guest's S1 does not end its round.
+func TestOvertakenOffer(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
+	ours, theirs := newConversation(), newConversation()
+	ours.send = func(_ context.Context, b []byte) error { theirs.deliver("alice", b); return nil }
+	theirs.send = func(_ context.Context, b []byte) error { ours.deliver("bob", b); return nil }
+	ours.deliver("bob", []byte(`{"v":1,"t":"candidates","cand":[]}`))
+	ours.deliver("bob", []byte(`no envelope`))
+	g := &guest{meeting: &pairing.Meeting{Peer: bob.device.ID(), Context: []byte("an exchange")}}
+	accepted := make(chan error, 1)
+	go func() {
+		l, err := alice.acceptRound(g, ours)
+		if err == nil {
+			alice.keep(l, "")
+		}
+		accepted <- err
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	l, err := link.Dial(ctx, link.Config{Identity: bob.device, Context: g.meeting.Context}, alice.device.ID(), theirs)
+	if err != nil {
+		t.Error("dial: ", err)
+		ours.close()
+	} else {
+		defer func() { _ = l.Close() }()
+	}
+	if err := <-accepted; err != nil {
+		t.Error("accept: ", err)
+	}
+}
+
 func TestHundredJoinsOfOneUse(t *testing.T) {
 	w := newTown()
 	alice := settleIn(t, w, "alice")
