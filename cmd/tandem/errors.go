@@ -147,7 +147,7 @@ func advise(err error, kind session.Kind, hint string) error {
 // helps, the innermost cause: what lies between them is for the log.
 func describeError(err error) string {
 	var se *session.Error
-	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what errors.Join made, outermost
+	several, ok := err.(interface{ Unwrap() []error }) // what errors.Join made, outermost
 	switch {
 	case ok:
 		var parts []string

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/session"
 	"tandem/share/node"
 )
 
@@ -16,10 +17,11 @@ type events struct {
 	json   *json.Encoder
 	mu     sync.Mutex
 	last   string // line for people
+	paths  map[session.PeerID]session.Path
 }
 
 func newEvents(io stdio, f *flags, p *prompt) *events {
-	e := &events{prompt: p}
+	e := &events{prompt: p, paths: make(map[session.PeerID]session.Path)}
 	if f.json {
 		e.json = json.NewEncoder(io.out)
 		e.json.SetEscapeHTML(false) // links have ampersands
@@ -38,15 +40,35 @@ func (e *events) print(ev node.Event) {
 		_ = e.json.Encode(ev)
 		return
 	}
-	line := describeEvent(ev)
-	if line == e.last && ev.Event == node.EventOpened {
-		return // one copy is many streams
-	}
-	if line != "" {
-		e.last = line
+	if line := e.line(ev); line != "" {
 		e.prompt.print(time.Now().Format("15:04:05") + "  " + line)
 	}
 }
+
+// line is what to tell people, or "" for nothing: not every change is news.
+func (e *events) line(ev node.Event) string {
+	line := describeEvent(ev)
+	switch ev.Event {
+	case node.EventOpened:
+		if line == e.last {
+			return "" // one copy is many streams
+		}
+	case node.EventJoined, node.EventPath:
+		before := e.paths[ev.Peer.ID]
+		e.paths[ev.Peer.ID] = *ev.Path
+		gap := ev.Path.Changes != before.Changes && ev.Path.LastGap >= noticeable
+		if ev.Event == node.EventPath && ev.Path.Kind == before.Kind && !gap {
+			return ""
+		}
+	}
+	if line != "" {
+		e.last = line
+	}
+	return line
+}
+
+// noticeable is how long a connection may stand still without a word about it.
+const noticeable = 300 * time.Millisecond
 
 // describeEvent is the line for people, or "" where another part of the
 // program shows it.
@@ -70,6 +92,9 @@ func describeEvent(ev node.Event) string {
 	case node.EventJoined:
 		return fmt.Sprintf("%s is here (%s).", who, describePath(*ev.Path))
 	case node.EventPath:
+		if ev.Path.Kind != session.NoPath && ev.Path.LastGap >= noticeable {
+			return fmt.Sprintf("%s: %s; nothing had arrived for %s.", who, describePath(*ev.Path), ev.Path.LastGap.Round(10*time.Millisecond))
+		}
 		return fmt.Sprintf("%s: %s.", who, describePath(*ev.Path))
 	case node.EventMissed:
 		return fmt.Sprintf("%s was let in, but did not connect: %s.", who, ev.Reason)

@@ -11,7 +11,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"tandem/session"
 	"tandem/share/folder"
@@ -201,6 +203,11 @@ type transfer struct {
 	shown bool // a progress line is on the screen
 	begun time.Time
 	last  time.Time
+
+	// Where the first report found the copy: what had arrived before says
+	// nothing about the rate.
+	first      time.Time
+	firstBytes int64
 }
 
 func newTransfer(io stdio, f *flags) *transfer {
@@ -210,22 +217,30 @@ func newTransfer(io stdio, f *flags) *transfer {
 // progress redraws one line, on terminals only.
 func (t *transfer) progress(p folder.Progress) {
 	file, ok := t.io.err.(*os.File)
-	if t.json || !ok || !isTerminal(file) || time.Since(t.last) < 100*time.Millisecond {
+	if t.json || !ok || !isTerminal(file) {
 		return
 	}
-	t.last, t.shown = time.Now(), true
-	elapsed := time.Since(t.begun).Seconds()
-	rate := float64(p.BytesDone) / max(elapsed, 0.001)
-	left := "?"
-	if rate > 0 && p.Bytes >= p.BytesDone {
-		left = time.Duration(float64(p.Bytes-p.BytesDone) / rate * float64(time.Second)).Round(time.Second).String()
+	now := time.Now()
+	if t.first.IsZero() {
+		t.first, t.firstBytes = now, p.BytesDone
 	}
-	name := session.Printable(path.Base(p.Current))
-	if len(name) > 30 {
-		name = "…" + name[len(name)-29:]
+	if now.Sub(t.last) < 100*time.Millisecond {
+		return
 	}
-	fmt.Fprintf(t.io.err, "\r\x1b[K%d/%d files  %s of %s  %s/s  %s left  %s", p.FilesDone, p.Files,
-		byteCount(uint64(p.BytesDone)), byteCount(uint64(p.Bytes)), byteCount(uint64(rate)), left, name)
+	t.last, t.shown = now, true
+	line := fmt.Sprintf("%s of %s", byteCount(uint64(p.BytesDone)), byteCount(uint64(p.Bytes)))
+	if p.Files > 1 {
+		line = fmt.Sprintf("%d/%d files  ", p.FilesDone, p.Files) + line
+	}
+	if rate := float64(p.BytesDone-t.firstBytes) / now.Sub(t.first).Seconds(); now.Sub(t.first) > time.Second/2 && rate > 0 {
+		left := time.Duration(float64(max(p.Bytes-p.BytesDone, 0)) / rate * float64(time.Second))
+		line += fmt.Sprintf("  %s/s  %s left", byteCount(uint64(rate)), left.Round(time.Second))
+	}
+	line += "  " + session.Printable(path.Base(p.Current))
+	if cols, _, err := term.GetSize(int(file.Fd())); err == nil {
+		line = ansi.Truncate(line, cols-1, "…") // a line that wraps can't be redrawn
+	}
+	fmt.Fprintf(t.io.err, "\r\x1b[K%s", line)
 }
 
 // finish reports what was copied and passes err on.

@@ -44,11 +44,16 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
 	cfg.Events = func(e node.Event) {
 		switch {
 		case f.json:
+			if e.Event == node.EventPath {
+				out.print(e)
+			}
 		case e.Event == node.EventMet:
 			met = true
 			fmt.Fprintf(io.out, "Met the host.\n  fingerprint  %s\nWaiting to be let in…\n", wordGroups(e.Words))
-		case e.Event == node.EventPath:
-			out.print(e)
+		case e.Event == node.EventJoined, e.Event == node.EventPath:
+			if line := out.line(e); line != "" && e.Event == node.EventPath {
+				notice(io, line)
+			}
 		}
 	}
 	b, err := node.Connect(ctx, cfg)
@@ -146,6 +151,16 @@ func untilEnd(ctx context.Context, s stdio) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
+// notice tells a person something while a terminal of a peer's may be shown,
+// or the output be a program's.
+func notice(s stdio, text string) {
+	if out, ok := s.out.(*os.File); ok && isTerminal(out) {
+		fmt.Fprintf(out, "\r\n[tandem: %s]\r\n", session.Printable(text))
+		return
+	}
+	fmt.Fprintf(s.err, "tandem: %s\n", session.Printable(text))
+}
+
 // attach connects this terminal to a peer's, and ends the program as the
 // remote one ended.
 func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Request) error {
@@ -159,9 +174,11 @@ func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Requ
 	}
 	request.Env = localeEnv(s)
 	shown := false
-	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, terminal.Options{
-		Events: func(terminal.Event) { shown = true },
-	})
+	options := terminal.Options{Events: func(terminal.Event) { shown = true }}
+	if !isTerminal(out) { // there it would be taken for output
+		options.Notice = func(text string) { notice(s, text) }
+	}
+	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, options)
 	if shown && isTerminal(out) && (err != nil || result.Detached || result.Reason != "") {
 		fmt.Fprintln(s.err) // the cursor stays where the program has left it
 	}
