@@ -269,6 +269,13 @@ func (a *attempt) takeLocal() []string {
 	return append([]string(nil), fresh...)
 }
 
+// known returns all local candidates so far, taken or not.
+func (a *attempt) known() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]string(nil), a.local...)
+}
+
 // firstLocal waits for the candidates that are known at once, those of our own
 // interfaces, and takes them. Others trickle later.
 func (a *attempt) firstLocal(ctx context.Context) []string {

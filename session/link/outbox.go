@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,8 @@ func (o *outbox) put(e envelope) error {
 	return nil
 }
 
-// trickle adds candidates; those of an older generation are forgotten.
+// trickle adds candidates that don't wait already; those of an older generation
+// are forgotten.
 func (o *outbox) trickle(generation uint32, candidates []string) {
 	if len(candidates) == 0 {
 		return
@@ -57,9 +59,18 @@ func (o *outbox) trickle(generation uint32, candidates []string) {
 	if o.generation != generation {
 		o.generation, o.candidates = generation, nil
 	}
-	o.candidates = append(o.candidates, candidates...)
+	o.add(candidates)
 	o.mu.Unlock()
 	o.signal()
+}
+
+// add is trickle for who holds the lock.
+func (o *outbox) add(candidates []string) {
+	for _, c := range candidates {
+		if !slices.Contains(o.candidates, c) {
+			o.candidates = append(o.candidates, c)
+		}
+	}
 }
 
 func (o *outbox) signal() {
@@ -96,7 +107,7 @@ func (o *outbox) take() (b []byte, restore func()) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.generation == generation {
-			o.candidates = append(sent, o.candidates...)
+			o.add(sent)
 		}
 	}
 }

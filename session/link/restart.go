@@ -118,6 +118,12 @@ func (r *roamer) receiveRestart(ctx context.Context, e *envelope) {
 
 func (r *roamer) answerRestart(ctx context.Context, e *envelope) {
 	if e.Generation == r.generation && r.generation > 0 {
+		for _, a := range []*attempt{r.current, r.next} {
+			if a != nil && a.generation == e.Generation {
+				a.addRemote(e.Candidates, r.conn.log)
+				r.answered.Candidates = a.known()
+			}
+		}
 		r.sendRestart(r.answered) // the same offer again: our answer was lost
 		return
 	}

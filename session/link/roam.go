@@ -183,7 +183,7 @@ func (r *roamer) receive(ctx context.Context, got received) {
 	case typeOffer:
 		// The same S1 again: our S2 was lost.
 		if r.conn.role == answerer && string(e.Nonce) == string(r.conn.transcript.offerNonce) && !r.up {
-			_ = r.conn.out.put(r.main) // was sent before, so it fits
+			r.sendMainAgain()
 		}
 	case typeAnswer:
 		r.receiveAnswer(e)
@@ -310,7 +310,7 @@ func (r *roamer) step(ctx context.Context, now time.Time) {
 	if r.conn.role == offerer && !r.started {
 		// S1 again, until there is an answer.
 		if now.After(r.resendAt) {
-			_ = r.conn.out.put(r.main) // was sent before, so it fits
+			r.sendMainAgain()
 			r.resendLater(now)
 		}
 		return
@@ -353,9 +353,17 @@ func (r *roamer) stepNext(now time.Time) {
 		r.retire(r.next, 0)
 		r.next = nil
 	case r.conn.role == offerer && r.next.conn.Load() == nil && now.After(r.resendAt):
+		r.offered.Candidates = r.next.known() // those that went by themselves may be lost as well
 		r.sendRestart(r.offered)
 		r.resendLater(now)
 	}
+}
+
+// sendMainAgain sends S1 or S2 again, and with it all candidates: what was lost
+// may have been more than one envelope.
+func (r *roamer) sendMainAgain() {
+	_ = r.conn.out.put(r.main) // was sent before, so it fits
+	r.conn.out.trickle(0, r.current.known())
 }
 
 func (r *roamer) resendLater(now time.Time) {
