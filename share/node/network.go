@@ -20,7 +20,8 @@ const (
 func watchNetwork(ctx context.Context, addresses func() ([]net.Addr, error), changed func(why string)) {
 	ticker := time.NewTicker(networkPoll)
 	defer ticker.Stop()
-	known, wall := usableAddresses(addresses), time.Now()
+	known, _ := usableAddresses(addresses)
+	wall := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -30,8 +31,8 @@ func watchNetwork(ctx context.Context, addresses func() ([]net.Addr, error), cha
 		now := time.Now()
 		jump := now.Round(0).Sub(wall.Round(0)) - now.Sub(wall)
 		wall = now
-		switch current := usableAddresses(addresses); {
-		case !slices.Equal(current, known):
+		switch current, err := usableAddresses(addresses); {
+		case err == nil && !slices.Equal(current, known):
 			known = current
 			changed("our addresses have changed")
 		case jump.Abs() > clockJump:
@@ -42,17 +43,16 @@ func watchNetwork(ctx context.Context, addresses func() ([]net.Addr, error), cha
 
 // usableAddresses are those that lead to other machines, sorted. Link-local
 // ones come and go with every container.
-func usableAddresses(addresses func() ([]net.Addr, error)) []string {
+func usableAddresses(addresses func() ([]net.Addr, error)) (usable []string, err error) {
 	all, err := addresses()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var usable []string
 	for _, a := range all {
 		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
 			usable = append(usable, n.String())
 		}
 	}
 	slices.Sort(usable)
-	return usable
+	return usable, nil
 }
