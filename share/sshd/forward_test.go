@@ -37,6 +37,7 @@ type chan2conn struct {
 
 func (c chan2conn) Read(b []byte) (int, error)  { return c.Channel.Read(b) }
 func (c chan2conn) Write(b []byte) (int, error) { return c.Channel.Write(b) }
+func (c chan2conn) CloseWrite() error           { return c.Channel.CloseWrite() }
 func (c chan2conn) Close() error {
 	if err := c.Channel.Close(); !errors.Is(err, io.EOF) {
 		return err
@@ -69,6 +70,31 @@ func TestDirect(t *testing.T) {
 		if got, err := talk(c, "hello"); got != want+"\nhello" || err != nil {
 			t.Errorf("%s: %q, %v", want, got, err)
 		}
+	}
+}
+
+// Either side may end its direction first, and hear the other out.
+func TestHalfClose(t *testing.T) {
+	heard := make(chan string, 1)
+	client, _ := serve(t, &fake{connect: func(_, _ string, far net.Conn) {
+		defer far.Close()
+		_, _ = io.WriteString(far, "bye")
+		_ = far.(half).CloseWrite()
+		rest, err := io.ReadAll(far)
+		heard <- fmt.Sprint(string(rest), err)
+	}}, Config{})
+	c, err := open(client, "direct-tcpip", tcpChannel{"localhost", 1, "", 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); string(got) != "bye" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if _, err := talk(c, "still here"); err != nil {
+		t.Error(err)
+	}
+	if got := <-heard; got != "still here<nil>" {
+		t.Errorf("the peer heard %s", got)
 	}
 }
 
