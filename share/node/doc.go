@@ -14,7 +14,22 @@
 //	run/control.sock  the control socket
 //
 // One process at a time is the node of a home. A share beside it runs as a
-// second node: the same device, with a random mailbox of its own.
+// second node: the same device, with a random mailbox of its own. When the node
+// of a home ends, one of those who used it takes its place.
+//
+// # Shares
+//
+// A share is an invite and what it grants. It lasts until its node closes; the
+// invite ends before, when it is used up or its time is over, and its number is
+// then given back to the signaling server. Whatever a guest has started here
+// ends within a second of its last permission, whether or not it is connected.
+//
+// # The network
+//
+// When this machine's addresses change (compared four times a second) or it has
+// slept, the node connects to its signaling servers anew; sessions look for new
+// paths by themselves. It is connected to 32 servers at most: those it is
+// configured with, and those of links and peers it was pointed to.
 //
 // # The control socket
 //
@@ -35,5 +50,6 @@
 //
 // Params and replies are JSON. A reply is {"result": …} or {"error": {kind,
 // text, hint}}, at most 4 MiB, and followed by the end of the stream. What a
-// caller has asked for ends when it goes away.
+// caller has asked for ends when it goes away. A caller has 10 s to say what it
+// wants, and 4096 are served at once.
 package node
