@@ -12,11 +12,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// echo says where it is and then what it hears, and ends when that does.
+// echo hears the other side out, and then says where it is and what it heard.
 func echo(network, address string, far net.Conn) {
 	defer far.Close()
-	fmt.Fprintf(far, "%s %s\n", network, address)
-	_, _ = io.Copy(far, far)
+	heard, _ := io.ReadAll(far)
+	fmt.Fprintf(far, "%s %s\n%s", network, address, heard)
 }
 
 // talk writes words, ends its direction, and reads the rest.
