@@ -562,8 +562,7 @@ func TestInviteExpiresWhileAPersonThinks(t *testing.T) {
 	w := newTown()
 	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
 	spent := make(chan error, 8)
-	var invite *Invite
-	invite = alice.invite(func(c *InviteConfig) {
+	invite := alice.invite(func(c *InviteConfig) {
 		c.Options = pairing.Options{Lifetime: 300 * time.Millisecond, Uses: 2}
 		c.Spent = func(why error) { spent <- why }
 		admit := c.Admit
@@ -756,7 +755,7 @@ func TestClosedHost(t *testing.T) {
 	if bob.start(func() { t.Error("work began after the end") }) {
 		t.Error("work is said to have begun after the end")
 	}
-	if err := bob.Host.Close(); err != nil {
+	if err := bob.Close(); err != nil {
 		t.Errorf("a second close: %v", err)
 	}
 }

@@ -294,7 +294,7 @@ func moveIn(t testing.TB, w *town, device *identity.Device, home, mailbox string
 			if !politely {
 				r.box.leave()
 			}
-			if err := r.Host.Close(); err != nil {
+			if err := r.Close(); err != nil {
 				t.Error("close: ", err)
 			}
 			r.box.leave()

@@ -143,17 +143,18 @@ func (p *post) Send(ctx context.Context, server, to string, body []byte) error {
 		}
 	}
 	if len(clients) == 1 {
-		return fromSignaling(clients[0].Client.Send(ctx, "", to, body))
+		return fromSignaling(clients[0].Send(ctx, "", to, body))
 	}
 	// A server that doesn't answer must not delay one that does, and one that
 	// says it has delivered need not have: the others go on for as long as ctx
 	// was to last.
 	results := make(chan error, len(clients))
-	others, cancel := context.WithTimeout(context.WithoutCancel(ctx), serverTimeout)
-	if deadline, ok := ctx.Deadline(); ok {
-		others, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(serverTimeout)
 	}
-	if !p.start(len(clients), cancel, func(n int) { results <- clients[n].Client.Send(others, "", to, body) }) {
+	others, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	if !p.start(len(clients), cancel, func(n int) { results <- clients[n].Send(others, "", to, body) }) {
 		return errClosing()
 	}
 	var failed error
@@ -274,7 +275,7 @@ func (p *post) Close() error {
 	close(p.done)
 	var errs []error
 	for _, c := range clients {
-		errs = append(errs, c.Client.Close())
+		errs = append(errs, c.Close())
 	}
 	p.work.Wait()
 	return errors.Join(errs...)
