@@ -285,6 +285,7 @@ func (t *transfer) finish(s folder.Summary, err error) error {
 		}
 		fmt.Fprintln(t.io.err)
 	}
+	err = advise(err, session.Canceled, "Run it again, and it goes on where it stopped.")
 	return advise(err, session.Exists, "--force replaces it.")
 }
 

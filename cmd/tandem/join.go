@@ -106,7 +106,7 @@ func printJoined(io stdio, j node.Joined, fingerprint bool) {
 	if fingerprint {
 		fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(j.Words))
 	}
-	fmt.Fprintf(io.out, "  offers       %s\n", describeRights(j.Offers))
+	fmt.Fprintf(io.out, "  offers       %s\n", column(describeRights(j.Offers)))
 	for _, r := range j.Offers {
 		if strings.HasPrefix(r.Service, "folder/") {
 			fmt.Fprintf(io.out, "  in another window   tandem ls %[1]s:%[2]s   tandem get %[1]s:%[2]s/FILE\n", j.Alias, session.Printable(r.Resource))

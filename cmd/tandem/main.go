@@ -23,13 +23,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	goio "io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/charmbracelet/fang"
+
+	"tandem/session"
 )
 
 // stdio is what a verb reads, writes and looks up; tests give their own.
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string, io stdio) int {
 	switch {
 	case err == nil || errors.As(err, new(exitError)):
 	case code == exitInterrupted:
-		fmt.Fprintln(io.err, "tandem: interrupted")
+		printError(io.err, advise(session.Errorf("", session.Canceled, "interrupted"), session.Canceled, session.Hint(err)))
 	default:
 		printError(io.err, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -125,24 +126,26 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 // the QR code to point a phone at.
 func printInvite(io stdio, share node.Share, s *node.Shared) {
 	printQR(io, s.Link)
-	fmt.Fprintf(io.out, "\n  code   %s\n  link   %s\n\n", s.Code, s.Link)
-	if s.Server == "" {
-		fmt.Fprintf(io.out, "Guests on this network run   tandem join %s\n", s.Code)
-	} else {
-		fmt.Fprintf(io.out, "Guests run   tandem join %s --server %s\n", s.Code, s.Server)
-	}
-	if share.Terminal && s.Here {
-		fmt.Fprintln(io.out, "You see the same terminal in another window with   tandem shell .")
-	}
-	guests := "for one guest"
-	if share.Uses > 1 {
-		guests = fmt.Sprintf("for %d guests", share.Uses)
-	}
 	expires := s.Expires.Local().Format("15:04")
 	if time.Until(s.Expires) > 12*time.Hour {
 		expires = s.Expires.Local().Format("Mon 2 Jan 15:04")
 	}
-	fmt.Fprintf(io.out, "Shared: %s; until %s, %s. Ctrl-C ends it.\n", describeRights(s.Offers), expires, guests)
+	guests := "one guest"
+	if share.Uses > 1 {
+		guests = fmt.Sprintf("%d guests", share.Uses)
+	}
+	fmt.Fprintf(io.out, "\n  code         %s\n  link         %s\n", s.Code, s.Link)
+	fmt.Fprintf(io.out, "  offers       %s\n", column(describeRights(s.Offers)))
+	fmt.Fprintf(io.out, "  to           %s, until %s\n\n", guests, expires)
+	if s.Server == "" {
+		fmt.Fprintf(io.out, "A guest on this network runs   tandem join %s\n", s.Code)
+	} else {
+		fmt.Fprintf(io.out, "A guest runs   tandem join %s --server %s\n", s.Code, s.Server)
+	}
+	if share.Terminal && s.Here {
+		fmt.Fprintln(io.out, "Your own window on the terminal   tandem shell .")
+	}
+	fmt.Fprintln(io.out, "Ctrl-C ends the share and everything it granted.")
 }
 
 // printQR draws text, if standard output is a terminal that has the room.
@@ -164,8 +167,8 @@ func printQR(io stdio, text string) {
 	}
 }
 
-// describeRights says in words what is offered.
-func describeRights(rights []node.Right) string {
+// describeRights says in words what is offered, one right each.
+func describeRights(rights []node.Right) []string {
 	var parts []string
 	anyProgram := false
 	for _, r := range rights {
@@ -201,17 +204,20 @@ func describeRights(rights []node.Right) string {
 		parts = append(parts, session.Printable(fmt.Sprintf("%s (%s)", service, may)))
 	}
 	if len(parts) == 0 {
-		return "nothing"
+		return []string{"nothing"}
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }
+
+// column puts lines below each other behind a label of 15 columns.
+func column(lines []string) string { return strings.Join(lines, "\n"+strings.Repeat(" ", 15)) }
 
 // askApproval shows who asks for what. Only a deliberate "yes" lets them in.
 func askApproval(ctx context.Context, p *prompt, share node.Share, g node.Guest) error {
 	var about strings.Builder
 	fmt.Fprintf(&about, "%s asks to join.\n", quoteName(g.Peer))
 	fmt.Fprintf(&about, "  fingerprint  %s\n", wordGroups(g.Words))
-	fmt.Fprintf(&about, "  would get    %s", describeRights(g.Offers))
+	fmt.Fprintf(&about, "  would get    %s", column(describeRights(g.Offers)))
 	if dir, err := filepath.Abs(share.Folder); share.Folder != "" && err == nil {
 		fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(dir))
 	}
@@ -235,16 +241,13 @@ func quoteName(p session.Peer) string {
 
 // wordGroups breaks a fingerprint where people breathe when they read aloud.
 func wordGroups(words []string) string {
-	var b strings.Builder
-	for i, w := range words {
-		switch {
-		case i == 0:
-		case i%4 == 0:
-			b.WriteString("  ")
-		default:
-			b.WriteByte(' ')
+	var lines []string
+	for six := range slices.Chunk(words, 6) {
+		var groups []string
+		for three := range slices.Chunk(six, 3) {
+			groups = append(groups, strings.Join(three, " "))
 		}
-		b.WriteString(w)
+		lines = append(lines, strings.Join(groups, "   "))
 	}
-	return b.String()
+	return column(lines)
 }
