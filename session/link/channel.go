@@ -135,6 +135,9 @@ func (ch *channel) over() bool {
 	}
 }
 
+// MessageSize is how long bulk messages should be now.
+func (ch *channel) MessageSize() int { return ch.conn.governor.messageSize() }
+
 func (ch *channel) WriteMessage(b []byte) error {
 	var timer *time.Timer
 	for !ch.mayWrite(len(b)) {
@@ -162,7 +165,6 @@ func (ch *channel) WriteMessage(b []byte) error {
 		return err
 	}
 	ch.sent.Add(uint64(len(b)))
-	ch.conn.governor.wrote(len(b))
 	ch.conn.copies.sent(ch.id, ch.written, b)
 	ch.written++
 	return nil

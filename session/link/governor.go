@@ -3,46 +3,54 @@ package link
 import (
 	"sync"
 	"time"
+
+	"tandem/session/link/stream"
 )
 
 const (
-	// governorSlack is what may be outstanding whatever was measured; with the
-	// message that goes over the limit it is 24 KiB.
-	governorSlack = 8 << 10
-	// governorDelay is the queue that bulk data may build, as time.
-	governorDelay = 5 * time.Millisecond
-	// governorStart is the limit before anything was measured.
-	governorStart = 64 << 10
+	// governorDelay is the queue that bulk data keeps in front of the path, as
+	// time, so that it notices a faster one; for longer paths it is a quarter of
+	// a round trip, but no more than governorProbe.
+	governorDelay = 4 * time.Millisecond
+	governorProbe = 10 * time.Millisecond
+	// governorStart is the limit before anything was measured; never is it less
+	// than governorLeast nor more than governorMost.
+	governorStart = 32 << 10
+	governorLeast = 4 << 10
 	governorMost  = 16 << 20
 	// fairShare is what a stream may have outstanding beside a greedy one.
 	fairShare = 32 << 10
-	// governorSample is the shortest time over which delivery is measured.
-	governorSample = 10 * time.Millisecond
-	rttWindow      = 10 * time.Second
+	rttWindow = 10 * time.Second
+	// drainEvery is how often a queue of our own is emptied to measure the
+	// round trip without it, and drainFor and two round trips for how long.
+	drainEvery = 4 * time.Second
+	drainFor   = 60 * time.Millisecond
+	// A message takes messageTime of the path, but it has at least leastMessage
+	// bytes: what goes into one packet.
+	messageTime  = 4 * time.Millisecond
+	leastMessage = 1100
 )
 
 // governor bounds what all streams together have outstanding, so that bulk data
 // fills the path and not the queues in front of it, where keystrokes would
-// wait. SCTP's own window grows until something is lost. The limit is what the
-// path delivers in one round trip without a queue and a little more, after BBR
-// (draft-ietf-ccwg-bbr): delivery is what SACKs have covered.
+// wait: SCTP's own window grows until something is lost. It moves the limit as
+// FAST TCP does (Wei, Jin, Low, Hegde: IEEE/ACM Transactions on Networking 14,
+// 2006): pings tell how long a message takes now, and the least of late how long
+// it takes without a queue; what was outstanding, scaled by the ratio, fills the
+// path exactly. While bulk data flows, the queue is emptied from time to time:
+// otherwise it would pass for a part of the path.
 type governor struct {
-	mu        sync.Mutex
-	written   uint64
-	limit     int
-	rate      float64 // bytes a second; 0 if unknown
-	limited   bool    // a writer had to wait since the last sample
-	sampled   time.Time
-	delivered uint64
-	rtt       [2]time.Duration // minima of this window and the one before
-	rttSince  time.Time
-}
-
-// wrote counts bytes handed to SCTP.
-func (g *governor) wrote(n int) {
-	g.mu.Lock()
-	g.written += uint64(n)
-	g.mu.Unlock()
+	mu       sync.Mutex
+	limit    int  // 0 is governorStart
+	opened   bool // a queue has been seen: no more doubling
+	limited  bool // a writer had to wait since the last round trip
+	waited   time.Time
+	last     time.Duration    // the round trip measured last
+	now      time.Duration    // the lesser of the last two
+	rtt      [2]time.Duration // minima of this window and the one before
+	rttSince time.Time
+	drained  time.Time // when a drain began
+	draining time.Time // when it ends or has ended
 }
 
 // roundTrip takes a measured round trip.
@@ -55,6 +63,46 @@ func (g *governor) roundTrip(rtt time.Duration, now time.Time) {
 	if g.rtt[0] == 0 || rtt < g.rtt[0] {
 		g.rtt[0] = rtt
 	}
+	g.now = rtt
+	if g.last != 0 {
+		g.now = min(rtt, g.last)
+	}
+	g.last = rtt
+	g.adjust(now)
+}
+
+// adjust moves the limit. A round trip counts only if the limit was what held
+// the writers back, and no drain is in it.
+func (g *governor) adjust(now time.Time) {
+	least := g.minRTT()
+	if !g.limited || now.Before(g.draining.Add(2*least+pingBulk)) {
+		return
+	}
+	g.limited = false
+	if now.Sub(g.drained) > drainEvery {
+		g.drained, g.draining = now, now.Add(drainFor+2*least)
+		return
+	}
+	limit := float64(max(g.limit, governorLeast))
+	if g.limit == 0 {
+		limit = governorStart
+	}
+	switch queue := g.now - least; {
+	case !g.opened && queue < target(least):
+		limit *= 2
+	case queue < target(least)/4:
+		limit *= 1.25 // the path has become faster, or is free again
+	default:
+		g.opened = true
+		wanted := limit * float64(least+target(least)) / float64(g.now)
+		limit = (limit + wanted) / 2
+	}
+	g.limit = min(max(int(limit), governorLeast), governorMost)
+}
+
+// target is the queue to keep on a path with that least round trip.
+func target(least time.Duration) time.Duration {
+	return governorDelay + min(least/4, governorProbe)
 }
 
 // halfRTT is half of the least round trip lately, or 0 if there was none.
@@ -68,7 +116,41 @@ func (g *governor) halfRTT() time.Duration {
 func (g *governor) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.rate, g.limit, g.rtt, g.rttSince, g.sampled = 0, 0, [2]time.Duration{}, time.Time{}, time.Time{}
+	g.limit, g.opened, g.last, g.now, g.rtt, g.rttSince = 0, false, 0, 0, [2]time.Duration{}, time.Time{}
+	g.drained, g.draining = time.Time{}, time.Time{}
+}
+
+// pingBulk and pingDrain are how often the round trip is measured beside bulk
+// data, and while a queue drains.
+const (
+	pingBulk  = 50 * time.Millisecond
+	pingDrain = 20 * time.Millisecond
+)
+
+// pingInterval is how often the round trip should be measured now, or 0 if
+// nothing depends on it.
+func (g *governor) pingInterval(now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case now.Before(g.draining):
+		return pingDrain
+	case now.Sub(g.waited) < time.Second:
+		return pingBulk
+	}
+	return 0
+}
+
+// messageSize is how long a message of bulk data should be, in bytes: what is
+// written in one piece is what others wait for at least.
+func (g *governor) messageSize() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.now == 0 || g.limit == 0 {
+		return stream.MaxFrame
+	}
+	size := float64(g.limit) / float64(g.now) * float64(messageTime)
+	return min(max(int(size), leastMessage), stream.MaxFrame)
 }
 
 // mayWrite says whether a stream that has own bytes outstanding, of buffered in
@@ -77,48 +159,26 @@ func (g *governor) forget() {
 func (g *governor) mayWrite(own, buffered int, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.sample(buffered, now)
+	if now.Sub(g.waited) > time.Second {
+		g.drained = now // after a pause, there is no queue
+	}
 	limit := g.limit
 	if limit == 0 {
 		limit = governorStart
 	}
-	if buffered < limit || own < fairShare && buffered < 2*limit {
+	if !g.draining.IsZero() {
+		// Less by twice the queue, so that it drains; then more again over a
+		// round trip, so that a burst makes no queue.
+		least, since := max(g.minRTT(), time.Millisecond), max(0, now.Sub(g.draining))
+		less := min(0.5, 2*float64(target(least))/float64(least+target(least)))
+		less = max(0, less*(1-float64(since)/float64(least)))
+		limit -= int(less * float64(limit))
+	}
+	if buffered < limit || own < min(fairShare, limit/2) && buffered < 2*limit {
 		return true
 	}
-	g.limited = true
+	g.limited, g.waited = true, now
 	return false
-}
-
-// sample measures delivery and moves the limit. A sample counts only if the
-// limit was what held the writers back; otherwise it says how much there was to
-// send.
-func (g *governor) sample(buffered int, now time.Time) {
-	minRTT := g.minRTT()
-	delivered := g.written - min(g.written, uint64(buffered))
-	if g.sampled.IsZero() {
-		g.sampled, g.delivered, g.limited = now, delivered, false
-		return
-	}
-	elapsed := now.Sub(g.sampled)
-	if elapsed < max(governorSample, minRTT) {
-		return
-	}
-	rate := float64(delivered-min(delivered, g.delivered)) / elapsed.Seconds()
-	grows := rate > 1.2*g.rate
-	if rate > g.rate {
-		g.rate = rate
-	} else if g.limited {
-		g.rate -= (g.rate - rate) / 8
-	}
-	if g.limited {
-		gain := 1.25
-		if grows {
-			gain = 2 // as a slow start does
-		}
-		room := g.rate * (gain*minRTT.Seconds() + governorDelay.Seconds())
-		g.limit = min(int(room)+governorSlack, governorMost)
-	}
-	g.sampled, g.delivered, g.limited = now, delivered, false
 }
 
 // minRTT is the least round trip of the last one or two windows.

@@ -20,12 +20,12 @@ func TestGovernor(t *testing.T) {
 		{125e3, 100 * time.Millisecond},
 	} {
 		t.Run(fmt.Sprintf("%.0fKBps-%v", path.rate/1e3, path.rtt), func(t *testing.T) {
-			const step, warm, end = 200 * time.Microsecond, 10 * time.Second, 20 * time.Second
-			const message = 16 << 10
+			const step, warm, end = 200 * time.Microsecond, 10 * time.Second, 60 * time.Second
 			var g governor
 			var queue, delivered float64
 			var worst time.Duration
 			buffered := 0
+			pinged, pong := -time.Second, time.Duration(0)
 			start := time.Unix(0, 0)
 			type ack struct {
 				at    time.Duration
@@ -46,13 +46,22 @@ func TestGovernor(t *testing.T) {
 					acks = acks[1:]
 				}
 				delay := time.Duration(queue / path.rate * float64(time.Second))
-				if now%time.Second == 0 {
-					g.roundTrip(path.rtt+delay, start.Add(now))
+				// A ping waits for what is ahead of it.
+				if pong != 0 && now >= pong {
+					g.roundTrip(pong-pinged, start.Add(now))
+					pong = 0
+				}
+				interval := g.pingInterval(start.Add(now))
+				if interval == 0 {
+					interval = time.Second
+				}
+				if pong == 0 && now-pinged >= interval {
+					pinged, pong = now, now+path.rtt+delay
 				}
 				for g.mayWrite(buffered, buffered, start.Add(now)) {
-					g.wrote(message)
+					message := g.messageSize()
 					buffered += message
-					queue += message
+					queue += float64(message)
 				}
 				if now > warm {
 					worst = max(worst, delay)
@@ -60,11 +69,11 @@ func TestGovernor(t *testing.T) {
 			}
 			share := delivered / (path.rate * (end - warm).Seconds())
 			t.Logf("%.1f %% of the path, queue at most %v", 100*share, worst)
-			floor := time.Duration((governorSlack + 2*message) / path.rate * float64(time.Second))
+			floor := time.Duration((governorLeast + 2*leastMessage) / path.rate * float64(time.Second))
 			if share < 0.88 {
 				t.Errorf("only %.1f %% of the path is used", 100*share)
 			}
-			if limit := path.rtt/2 + 30*time.Millisecond + floor; worst > limit {
+			if limit := path.rtt/8 + 30*time.Millisecond + floor; worst > limit {
 				t.Errorf("a queue of %v, more than %v", worst, limit)
 			}
 		})

@@ -26,6 +26,7 @@ const (
 	restartPause = 250 * time.Millisecond // between two beginnings
 	requestPause = time.Second            // between two requests of the answerer
 	linger       = 3 * time.Second        // how long a replaced path still receives
+	pingLook     = 20 * time.Millisecond  // how often to look whether to measure, beside bulk data
 )
 
 // upgradeAfter is when a relayed path looks for a direct one, counted from when
@@ -120,6 +121,8 @@ func (r *roamer) confirmed() { close(r.isConfirmed) }
 func (r *roamer) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	pings := time.NewTimer(tick) // runs while bulk data flows
+	defer pings.Stop()
 	isConfirmed := r.isConfirmed
 	for {
 		var nextWake chan struct{}
@@ -143,6 +146,13 @@ func (r *roamer) run(ctx context.Context) {
 			r.report.begin(time.Now())
 		case <-ticker.C:
 			r.watch(time.Now())
+			if interval := r.conn.governor.pingInterval(time.Now()); interval != 0 && interval < tick {
+				pings.Reset(interval)
+			}
+		case <-pings.C:
+			if interval := r.measure(time.Now()); interval != 0 {
+				pings.Reset(interval)
+			}
 		}
 		r.step(ctx, time.Now())
 	}
@@ -264,6 +274,16 @@ func (r *roamer) watch(now time.Time) {
 	if r.ping.due(now, r.conn.config.active(), r.conn.config.DeadAfter/4) {
 		r.tell(r.ping.next(now))
 	}
+}
+
+// measure sends a ping if the governor wants one and none is on its way, and
+// says when to look again.
+func (r *roamer) measure(now time.Time) time.Duration {
+	interval := r.conn.governor.pingInterval(now)
+	if interval != 0 && r.up && !r.ping.waiting && now.Sub(r.ping.sent) >= interval {
+		r.tell(r.ping.next(now))
+	}
+	return min(interval, pingLook)
 }
 
 // watchSleep notices that we did not run for a while. While a machine sleeps,

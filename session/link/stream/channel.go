@@ -27,6 +27,10 @@ type Channel interface {
 	Close() error
 }
 
+// A Sizer is a Channel that knows how long messages with data should be at this
+// moment, in bytes. It may be asked at any time.
+type Sizer interface{ MessageSize() int }
+
 // frameConn is a Channel over a byte stream.
 type frameConn struct {
 	conn   net.Conn

@@ -82,6 +82,20 @@ func (q *queue) pop() *buffer {
 	return b
 }
 
+// take removes at most n bytes from the front, and at most those of the first
+// buffer. There must be some.
+func (q *queue) take(n int) *buffer {
+	first := q.bufs[0]
+	if first.end-first.start <= n {
+		return q.pop()
+	}
+	part := newBuffer()
+	part.end += copy(part.mem[part.start:], first.mem[first.start:first.start+n])
+	first.start += n
+	q.size -= n
+	return part
+}
+
 // drop forgets the first buffer.
 func (q *queue) drop() {
 	q.bufs[0] = nil

@@ -59,3 +59,28 @@ func TestQueue(t *testing.T) {
 		})
 	})
 }
+
+// What is taken in pieces is what was written, whatever their sizes.
+func TestQueueTake(t *testing.T) {
+	var q queue
+	var want, got []byte
+	for i := range 3*MaxPayload + 100 {
+		want = append(want, byte(i*7))
+	}
+	q.write(want)
+	for n := 1; q.size > 0; n = n*3 + 1 {
+		b := q.take(n)
+		if size := b.end - b.start; size > n || size == 0 {
+			t.Fatalf("%d bytes, not 1 to %d", size, n)
+		}
+		b.mem[b.start-1] = byte(typeData) // as a frame's type is put there
+		got = append(got, b.mem[b.start:b.end]...)
+		b.free()
+		if q.size != len(want)-len(got) {
+			t.Fatalf("%d bytes are left, not %d", q.size, len(want)-len(got))
+		}
+	}
+	if string(got) != string(want) {
+		t.Error("other bytes")
+	}
+}

@@ -94,9 +94,14 @@ func (s *Stream) nextFrame() ([]byte, *buffer) {
 		s.in.granted = s.in.consumed + s.in.window
 		return windowFrame(s.in.granted), nil
 	case out.queue.size > 0:
-		b := out.queue.pop()
-		b.mem[0] = byte(typeData)
-		return b.mem[:b.end], b
+		most := MaxPayload
+		if sizer, ok := s.ch.(Sizer); ok {
+			most = max(sizer.MessageSize()-1, 1)
+		}
+		b := out.queue.take(most)
+		frame := b.mem[b.start-1 : b.end]
+		frame[0] = byte(typeData)
+		return frame, b
 	case out.blocked && !out.eof:
 		out.blocked = false
 		return []byte{byte(typeBlocked)}, nil
