@@ -22,8 +22,8 @@ const (
 	iceDisconnected = 2 * time.Second
 	iceFailed       = 8 * time.Second
 	iceKeepalive    = 500 * time.Millisecond
-	iceCheck        = 50 * time.Millisecond
-	iceMaxChecks    = 100 // iceCheck × iceMaxChecks: how long a pair is tried
+	iceCheck        = 25 * time.Millisecond
+	iceMaxChecks    = 200 // iceCheck × iceMaxChecks: how long a pair is tried
 	relayWait       = 300 * time.Millisecond
 	// streamRelayWait is how long relays over UDP have before those over TCP
 	// and TLS are tried.
@@ -361,10 +361,12 @@ func (a *attempt) close() {
 }
 
 // relayURLs turns relays into what ICE gathers from, and lists the TLS ones by
-// host and port. Without relaying, only those that can tell our address over
+// host and port. Of the addresses of one server, one is asked who we are. Without relaying, only those that can tell our address over
 // UDP are kept, as STUN servers.
 func relayURLs(relays []Relay, directOnly bool) (urls []*stun.URI, tlsRelays map[string]bool) {
 	tlsRelays = make(map[string]bool)
+	at := func(u *stun.URI) string { return net.JoinHostPort(u.Host, portText(u.Port)) }
+	answers := make(map[string]bool) // relays that are STUN servers as well
 	for _, r := range relays {
 		for _, raw := range r.URLs {
 			u, err := stun.ParseURI(raw)
@@ -378,11 +380,14 @@ func relayURLs(relays []Relay, directOnly bool) (urls []*stun.URI, tlsRelays map
 				u.Username, u.Password = r.Username, r.Password
 			}
 			if u.Scheme == stun.SchemeTypeTURNS && u.Proto == stun.ProtoTypeTCP {
-				tlsRelays[net.JoinHostPort(u.Host, portText(u.Port))] = true
+				tlsRelays[at(u)] = true
 			}
+			answers[at(u)] = answers[at(u)] || isUDPRelay(u)
 			urls = append(urls, u)
 		}
 	}
+	// To be told our address by the same server twice makes twice the pairs.
+	urls = slices.DeleteFunc(urls, func(u *stun.URI) bool { return u.Scheme == stun.SchemeTypeSTUN && answers[at(u)] })
 	return urls, tlsRelays
 }
 
@@ -396,10 +401,10 @@ func earliestExpiry(relays []Relay) (first time.Time) {
 	return first
 }
 
-func hasUDPRelay(urls []*stun.URI) bool {
-	return slices.ContainsFunc(urls, func(u *stun.URI) bool {
-		return u.Scheme == stun.SchemeTypeTURN && u.Proto == stun.ProtoTypeUDP
-	})
+func hasUDPRelay(urls []*stun.URI) bool { return slices.ContainsFunc(urls, isUDPRelay) }
+
+func isUDPRelay(u *stun.URI) bool {
+	return u.Scheme == stun.SchemeTypeTURN && u.Proto == stun.ProtoTypeUDP
 }
 
 func hasTURN(urls []*stun.URI) bool {

@@ -151,7 +151,7 @@
 // Loopback is offered only where there is nothing else, and accepted from a
 // peer only there. A relay outside of local networks is not asked to reach an
 // address inside one, and so does not learn it. mDNS and ICE-TCP candidates are not used. Nothing waits
-// before nomination but relayed pairs, 300 ms. Checks run every 50 ms, keepalives
+// before nomination but relayed pairs, 300 ms. Checks run every 25 ms, keepalives
 // every 500 ms. Relays over TCP and TLS are asked only where none over UDP has
 // answered for 250 ms, and no relay's permission is waited for.
 //

@@ -109,6 +109,11 @@ func TestRelayURLs(t *testing.T) {
 	if urls, _ = relayURLs(all, true); len(urls) != 2 || urls[1].Username != "u" {
 		t.Errorf("without relaying: %v", urls)
 	}
+	// A relay reached over UDP is a STUN server as well.
+	all[0].URLs = append(all[0].URLs, "stun:relay.example:3478")
+	if urls, _ = relayURLs(all, true); len(urls) != 2 {
+		t.Errorf("asked twice: %v", urls)
+	}
 }
 
 // connectProxy is an HTTP proxy that tunnels to target, whatever it is asked
