@@ -177,3 +177,40 @@ func (s *labServer) quiet(t *testing.T) int64 {
 		}
 	}
 }
+
+// TestLabWhyNotDirect asks both sides of relayed sessions why they are not direct, until there is an
+// answer.
+func TestLabWhyNotDirect(t *testing.T) {
+	for _, c := range []struct {
+		host, guest natlab.Kind
+		want        string
+	}{
+		{natlab.Symmetric, natlab.Home, "new port for each destination"},
+		{natlab.Home, natlab.UDPBlocked, "UDP seems to be blocked here"},
+		{natlab.UDPBlocked, natlab.Home, "UDP seems to be blocked there"},
+		{natlab.UDPBlocked, natlab.OnlyTCP443, "UDP seems to be blocked on both"},
+	} {
+		t.Run(fmt.Sprintf("%v,%v", c.host, c.guest), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			wan := l.WAN(natlab.Link{Delay: 5 * time.Millisecond})
+			ca := newAuthority(t)
+			s := l.server(t, wan.Host("server"), ca)
+			trust := "SSL_CERT_FILE=" + ca.file
+			host, guest := wan.NAT(c.host).Host("host"), wan.NAT(c.guest).Host("guest")
+			m := meet(t, l.device(t, host, "sharing", trust), l.device(t, guest, "joining", trust), []string{s.url}, []string{s.url})
+			begun := time.Now()
+			for {
+				path := m.guest.awaitPath(t, m.peer, session.Relayed, hangs)
+				if strings.Contains(path.WhyNotDirect, c.want) {
+					break
+				}
+				if time.Since(begun) > hangs {
+					t.Fatalf("after %v the reason is %q", hangs, path.WhyNotDirect)
+				}
+				time.Sleep(250 * time.Millisecond)
+			}
+			t.Logf("known after %v", time.Since(begun).Round(100*time.Millisecond))
+		})
+	}
+}
