@@ -49,7 +49,8 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
 			}
 		case e.Event == node.EventMet:
 			met = true
-			fmt.Fprintf(io.out, "Met the host.\n  fingerprint  %s\nWaiting to be let in…\n", wordGroups(e.Words))
+			fmt.Fprintf(io.out, "Met the host.\n  fingerprint  %s\n  yours        %s\nWaiting to be let in…\n",
+				wordGroups(e.Words), wordGroups(e.Own))
 		case e.Event == node.EventJoined, e.Event == node.EventPath:
 			if line := out.line(e); line != "" && e.Event == node.EventPath {
 				notice(io, line)

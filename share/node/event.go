@@ -9,7 +9,7 @@ import (
 // The events of a node, in the order of a guest's life; the first is the
 // guest's own, while it joins.
 const (
-	EventMet      = "met"      // Peer, Words: the host has proved to hold the code; it asks its person
+	EventMet      = "met"      // Peer, Words, Own: the host has proved to hold the code; it asks its person
 	EventInvite   = "invite"   // Code, Link, Expires, Offers: a share is ready to be joined
 	EventRequest  = "request"  // Peer, Words, Offers: somebody with the code asks to join
 	EventApproved = "approved" // Peer: they may
@@ -33,6 +33,7 @@ type Event struct {
 	Time    time.Time     `json:"time"`
 	Peer    *session.Peer `json:"peer,omitempty"`
 	Words   []string      `json:"words,omitempty"`
+	Own     []string      `json:"own,omitempty"` // our own words, for the peer to compare
 	Code    string        `json:"code,omitempty"`
 	Link    string        `json:"link,omitempty"`
 	Expires time.Time     `json:"expires,omitzero"`

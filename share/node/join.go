@@ -54,7 +54,9 @@ func (n *Node) Join(ctx context.Context, invite string, servers []string) (Joine
 		return Joined{}, err
 	}
 	met := func(id session.PeerID) {
-		n.emit(Event{Event: EventMet, Peer: &session.Peer{ID: id}, Words: identity.Words(id)})
+		n.emit(Event{
+			Event: EventMet, Peer: &session.Peer{ID: id}, Words: identity.Words(id), Own: identity.Words(n.device.ID()),
+		})
 	}
 	joined, err := n.host.Join(ctx, ticket, met)
 	if session.KindOf(err) == session.NotFound && ticket.Kind == pairing.Code {
