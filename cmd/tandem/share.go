@@ -226,7 +226,7 @@ func askApproval(ctx context.Context, p *prompt, share node.Share, g node.Guest)
 		return err
 	}
 	if answer != "yes" {
-		return session.Errorf("approve", session.Denied, "the person at the other end said no")
+		return session.Errorf("approve", session.Denied, "the host said no")
 	}
 	return nil
 }
