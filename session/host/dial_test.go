@@ -1,0 +1,211 @@
+package host
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"tandem/session"
+	"tandem/session/grant"
+	"tandem/session/identity"
+)
+
+func TestDialKnownPeer(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
+	joined := bob.mustJoin(alice.invite().Code())
+	if s, err := bob.Dial(context.Background(), alice.device.ID()); err != nil || s != joined.Session {
+		t.Fatalf("Dial = %v, %v, not the session there is", s, err)
+	}
+	_ = joined.Session.Close()
+	eventually(t, "both are idle", func() bool { return alice.empty() && bob.empty() })
+
+	// All who dial at once share one session.
+	sessions := make(chan session.Session, 5)
+	for range cap(sessions) {
+		go func() {
+			s, err := bob.Dial(context.Background(), alice.device.ID())
+			if err != nil {
+				t.Error("dial: ", err)
+			}
+			sessions <- s
+		}()
+	}
+	first := <-sessions
+	for range cap(sessions) - 1 {
+		if s := <-sessions; s != first {
+			t.Error("two sessions were made")
+		}
+	}
+	if first != nil {
+		echo(t, first)
+	}
+
+	stranger := settleIn(t, w, "stranger")
+	if _, err := bob.Dial(context.Background(), stranger.device.ID()); session.KindOf(err) != session.NotFound {
+		t.Errorf("dialling a stranger: %v", err)
+	}
+}
+
+func TestDialSomebodyWhoIsAway(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
+	joined := bob.mustJoin(alice.invite().Code())
+	_ = joined.Session.Close()
+	eventually(t, "bob is idle", bob.empty)
+	alice.stop()
+	if _, err := bob.Dial(context.Background(), alice.device.ID()); session.KindOf(err) != session.Unavailable {
+		t.Fatalf("dialling somebody away: %v", err)
+	}
+	eventually(t, "bob keeps nothing", bob.empty)
+}
+
+// Two who dial each other at the same time may have two sessions; both work.
+func TestGlare(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
+	joined := bob.mustJoin(alice.invite().Code())
+	if _, err := bob.grants.Give(alice.device.ID(), []grant.Right{right}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_ = joined.Session.Close()
+		eventually(t, "both are idle", func() bool { return alice.empty() && bob.empty() })
+		var both sync.WaitGroup
+		sessions := make([]session.Session, 2)
+		for n, d := range []struct{ from, to *resident }{{alice, bob}, {bob, alice}} {
+			both.Go(func() {
+				s, err := d.from.Dial(context.Background(), d.to.device.ID())
+				if err != nil {
+					t.Error("dial: ", err)
+					return
+				}
+				echo(t, s)
+				sessions[n] = s
+			})
+		}
+		both.Wait()
+		for _, s := range sessions {
+			if s != nil {
+				_ = s.Close()
+			}
+		}
+	}
+}
+
+// lost is a session whose path is gone, and perhaps its peer.
+type lost struct {
+	session.Session // nil: nobody may use it
+	peer            session.Peer
+	done            chan struct{}
+
+	mu   sync.Mutex
+	kind session.PathKind
+}
+
+func (l *lost) Peer() session.Peer { return l.peer }
+
+func (l *lost) Done() <-chan struct{} { return l.done }
+
+func (l *lost) Rebind() {}
+
+func (l *lost) Close() error { return nil }
+
+func (l *lost) Path() session.Path {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return session.Path{Kind: l.kind}
+}
+
+func TestSessionWithoutPathGivesWay(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
+	joined := bob.mustJoin(alice.invite().Code())
+	_ = joined.Session.Close()
+	eventually(t, "bob is idle", bob.empty)
+
+	dark := &lost{peer: session.Peer{ID: alice.device.ID()}, done: make(chan struct{}), kind: session.NoPath}
+	bob.keep(dark, "")
+	defer close(dark.done)
+	s, err := bob.Dial(context.Background(), alice.device.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s == session.Session(dark) {
+		t.Fatal("Dial hands out a session without a path")
+	}
+	echo(t, s)
+	if bob.Session(alice.device.ID()) != s || len(bob.Live()) != 1 || bob.Live()[0] != s {
+		t.Error("the session that works is not preferred")
+	}
+}
+
+func TestSessionThatFindsItsPathAgain(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob", short)
+	joined := bob.mustJoin(alice.invite().Code())
+	_ = joined.Session.Close()
+	eventually(t, "bob is idle", bob.empty)
+
+	dark := &lost{peer: session.Peer{ID: alice.device.ID()}, done: make(chan struct{}), kind: session.NoPath}
+	bob.keep(dark, "")
+	defer close(dark.done)
+	w.mu.Lock()
+	w.down = true
+	w.mu.Unlock()
+	dialled := make(chan session.Session, 1)
+	go func() {
+		s, err := bob.Dial(context.Background(), alice.device.ID())
+		if err != nil {
+			t.Error("dial: ", err)
+		}
+		dialled <- s
+	}()
+	eventually(t, "another one is being made", func() bool {
+		bob.mu.Lock()
+		defer bob.mu.Unlock()
+		return len(bob.dials) > 0
+	})
+	dark.mu.Lock()
+	dark.kind = session.Direct
+	dark.mu.Unlock()
+	if s := <-dialled; s != session.Session(dark) {
+		t.Errorf("Dial = %v, not the session that has a path again", s)
+	}
+}
+
+// A share may be a second node of its device, which has a mailbox of its own
+// and other grants than the first.
+func TestDialFindsTheNodeThatWasMet(t *testing.T) {
+	w := newTown()
+	alice, bob := settleIn(t, w, "alice"), settleIn(t, w, "bob")
+	dir := home(t)
+	second := moveIn(t, w, alice.device, dir, "random", func(c *Config) {
+		c.Contact = func() identity.Contact { return alice.device.Contact(alice.box.name, nil) }
+	})
+	joined := bob.mustJoin(second.invite().Code())
+	_ = joined.Session.Close()
+	eventually(t, "bob is idle", bob.empty)
+	s, err := bob.Dial(context.Background(), alice.device.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, s)
+	if second.service.count() != 1 || alice.service.count() != 0 {
+		t.Error("another node answered than the one that was met")
+	}
+	_ = s.Close()
+	eventually(t, "bob is idle", bob.empty)
+
+	// When it has ended, the one in the book is there.
+	second.stop()
+	if _, err := alice.book.Add(identity.Entry{ID: bob.device.ID(), Contact: bob.cfg.Contact()}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = bob.Dial(context.Background(), alice.device.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Peer().ID != alice.device.ID() {
+		t.Error("reached ", s.Peer())
+	}
+}
