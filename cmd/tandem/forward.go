@@ -31,9 +31,12 @@ lasts until Ctrl-C and outlives interruptions of the session.
 
 The peer allows it with "tandem share --forward TARGET" and, for -R,
 "--forward-listen ADDRESS". Names are looked up by the peer.`),
-		Example: `  tandem forward alice -L 8080:localhost:80      http://localhost:8080 is alice's web server
-  tandem forward alice -R 9000:localhost:3000    alice's port 9000 is this machine's 3000
-  tandem forward alice -D 1080                   a SOCKS5 proxy into alice's network`,
+		Example: `  # http://localhost:8080 is alice's web server
+  tandem forward alice -L 8080:localhost:80
+  # alice's port 9000 is this machine's 3000
+  tandem forward alice -R 9000:localhost:3000
+  # a SOCKS5 proxy into alice's network
+  tandem forward alice -D 1080`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan := forward.Plan{Open: open}

@@ -33,7 +33,8 @@ passwords. PEER may end in .tandem.
 "tandem ssh-config --install" sets ssh up for it, without questions about host
 keys: then "ssh PEER.tandem" suffices.`),
 		Example: `  ssh -o ProxyCommand='tandem proxy %h' alice
-  ssh alice.tandem        after tandem ssh-config --install`,
+  # after tandem ssh-config --install
+  ssh alice.tandem`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runProxy(cmd.Context(), io, f, strings.TrimSuffix(args[0], sshSuffix))

@@ -53,7 +53,23 @@ enter a session.`),
 		newPeers(io, f), newWhy(io, f), newDoctor(io, f),
 		newServer(io, f), newVersion(io, f),
 	)
+	unwrap(root)
 	return root
+}
+
+// unwrap joins the lines of each paragraph of the long descriptions, which are
+// wrapped anew where they are shown. Paragraphs that are indented stay.
+func unwrap(cmd *cobra.Command) {
+	paragraphs := strings.Split(strings.TrimSpace(cmd.Long), "\n\n")
+	for i, p := range paragraphs {
+		if !strings.HasPrefix(p, " ") {
+			paragraphs[i] = strings.ReplaceAll(p, "\n", " ")
+		}
+	}
+	cmd.Long = strings.Join(paragraphs, "\n\n")
+	for _, sub := range cmd.Commands() {
+		unwrap(sub)
+	}
 }
 
 // takes checks the number of arguments, and says what they are by the usage line.

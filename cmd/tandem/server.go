@@ -61,7 +61,8 @@ machine. It answers on --relay-port over UDP and TCP, and on the signaling
 port itself as well, for networks that let nothing else out.`),
 		Example: `  tandem server --domain tandem.example --public-ip 203.0.113.7
   tandem server --tls-cert cert.pem --tls-key key.pem --public-ip 203.0.113.7
-  tandem server --insecure-http --listen :8080 --no-relay   on a LAN`,
+  # on a LAN
+  tandem server --insecure-http --listen :8080 --no-relay`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServer(cmd.Context(), io, f, o) },
 	}

@@ -31,9 +31,12 @@ gets in, and Ctrl-C ends the share and everything it granted.
 
 Without --server (or servers in the configuration) it runs a signaling server
 itself, which guests on the same network find by the code.`),
-		Example: `  tandem share --terminal            a guest may type into a shell of yours
-  tandem share --terminal --view-only  a guest may watch it
-  tandem share ~/project --write     a guest may read and change the folder`,
+		Example: `  # a guest may type into a shell of yours
+  tandem share --terminal
+  # a guest may watch it
+  tandem share --terminal --view-only
+  # a guest may read and change the folder
+  tandem share ~/project --write`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {

@@ -267,6 +267,12 @@ func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
 		return s, nil
 	}
 	if err := n.reach(ctx, entry.Contact.Servers); err != nil {
+		if session.KindOf(err) == session.Unavailable {
+			err = &session.Error{
+				Op: "dial", Kind: session.Unavailable, Err: err, Text: entry.Alias + " can't be asked for, as its server doesn't answer",
+				Hint: "Is tandem running there? A share that ran its own server needs a new code.",
+			}
+		}
 		return nil, err
 	}
 	return n.host.Dial(ctx, entry.ID)
