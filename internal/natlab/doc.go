@@ -66,8 +66,9 @@
 //
 // # Needs
 //
-// Root, /dev/net/tun, and the programs ip, nft and nsenter. [New] skips the test when one is
-// missing and says which; with TANDEM_LAB=required in the environment it fails the test instead.
+// TANDEM_LAB=1 in the environment, root, /dev/net/tun, and the programs ip, nft and nsenter. [New]
+// skips the test when one is missing and says which; with TANDEM_LAB=required it fails the test
+// instead.
 // Everything but this comment is for Linux only, so a test file that imports the package needs a
 // linux build constraint.
 package natlab
