@@ -157,6 +157,8 @@ func describeError(err error) string {
 			}
 		}
 		return strings.Join(parts, "; ")
+	case errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &se):
+		return "no answer in time"
 	case !errors.As(err, &se) || se.Text == "" && se.Err == nil:
 		return err.Error()
 	case se.Text == "" && errors.As(se.Err, new(*session.Error)):
