@@ -48,7 +48,7 @@ func (k *conn) serve(ctx context.Context) error {
 	}
 	cancel(err)
 	close(k.ended)
-	k.ws.CloseNow()
+	_ = k.ws.CloseNow() // it has failed already
 	work.Wait()
 	return err
 }
@@ -151,16 +151,12 @@ func (k *conn) ping(ctx context.Context) error {
 		pctx, cancel := context.WithTimeout(ctx, pingTimeout)
 		_, err := k.request(pctx, Message{Type: TypePing})
 		cancel()
-		var silent bool
-		switch {
-		case err == nil:
+		if err == nil {
 			k.u.mu.Lock()
 			k.u.rtt = time.Since(start)
 			k.u.mu.Unlock()
-		default:
-			silent = KindOf(err) == KindTimeout
 		}
-		if silent {
+		if KindOf(err) == KindTimeout {
 			return &Error{Op: "connect", Kind: KindTimeout, Text: k.u.addr.String() + " does not answer any more"}
 		}
 		select {

@@ -6,8 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -274,7 +273,7 @@ func serveTLS(t *testing.T) (h *httptest.Server, roots *x509.CertPool) {
 	t.Helper()
 	srv := server.New(server.Config{})
 	h = httptest.NewUnstartedServer(srv)
-	h.Config.ErrorLog = log.New(io.Discard, "", 0)
+	h.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	h.EnableHTTP2 = true // as http.Server does by itself; a WebSocket is to get HTTP/1.1 all the same
 	h.StartTLS()
 	t.Cleanup(func() {

@@ -198,7 +198,7 @@ func (u *upstream) dial(ctx context.Context, yield bool) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	start := time.Now()
-	ws, resp, err := websocket.Dial(ctx, u.addr.at("/v1/ws"), &websocket.DialOptions{HTTPClient: u.c.http})
+	ws, resp, err := websocket.Dial(ctx, u.addr.at("/v1/ws"), &websocket.DialOptions{HTTPClient: u.c.http}) //nolint:bodyclose // Dial says it never needs closing
 	if err != nil {
 		if ctx.Err() != nil {
 			err, resp = ctx.Err(), nil
@@ -208,7 +208,7 @@ func (u *upstream) dial(ctx context.Context, yield bool) (*conn, error) {
 	ws.SetReadLimit(MaxFrame)
 	live, err := u.claim(ctx, ws, start, yield)
 	if err != nil {
-		ws.CloseNow()
+		_ = ws.CloseNow() // the claim's error says what matters
 		return nil, err
 	}
 	return live, nil

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -180,7 +182,9 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 		log.Warn("some clients did not leave in time", "error", err)
 	}
 	_ = httpServer.Close()
-	<-serving // http.ErrServerClosed
+	if err := <-serving; !errors.Is(err, http.ErrServerClosed) {
+		return errors.Join(err, s.Close())
+	}
 	return s.Close()
 }
 

@@ -24,7 +24,7 @@ type Raw struct {
 func Connect(t testing.TB, server string) *Raw {
 	t.Helper()
 	r := &Raw{t: t}
-	ws, _, err := websocket.Dial(Within(t), server+"/v1/ws", nil)
+	ws, _, err := websocket.Dial(Within(t), server+"/v1/ws", nil) //nolint:bodyclose // Dial says it never needs closing
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func (s *Server) Up() {
 // Down stops the server without a word to its clients.
 func (s *Server) Down() {
 	_ = s.http.Close()
-	_ = s.Server.Close()
+	_ = s.Server.Close() //nolint:staticcheck // the field says whose Close it is
 	s.done.Wait()
 }
 
