@@ -500,7 +500,6 @@ type meeting struct {
 	began         time.Duration
 	invite        node.Event
 	first         session.Path // of the guest, when it had joined
-	serverOfGuest string
 }
 
 // meet shares a folder and a terminal on host and joins from guest, by code over the given
