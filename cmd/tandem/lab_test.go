@@ -492,14 +492,14 @@ func (s *labServer) metric(t *testing.T, name string) int64 {
 
 // meeting is two devices with a session between them.
 type meeting struct {
-	host, guest   *device
-	sharing       *program
-	joining       *program
-	peer          string // the host, as the guest calls it
-	folder        string // what the host shares, with --write
-	began         time.Duration
-	invite        node.Event
-	first         session.Path // of the guest, when it had joined
+	host, guest *device
+	sharing     *program
+	joining     *program
+	peer        string // the host, as the guest calls it
+	folder      string // what the host shares, with --write
+	began       time.Duration
+	invite      node.Event
+	first       session.Path // of the guest, when it had joined
 }
 
 // meet shares a folder and a terminal on host and joins from guest, by code over the given
