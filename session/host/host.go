@@ -146,13 +146,18 @@ func (h *Host) startLocked(work func()) bool {
 	return !h.closed
 }
 
-// send posts a letter through server, or through any other if that one can't.
+// send posts a letter through server, or through any other if that one can't
+// soon.
 func (h *Host) send(ctx context.Context, server, mailbox string, body []byte) error {
-	err := h.cfg.Post.Send(ctx, server, mailbox, body)
-	if err != nil && server != "" && ctx.Err() == nil {
-		return h.cfg.Post.Send(ctx, "", mailbox, body)
+	if server != "" {
+		soon, cancel := context.WithTimeout(ctx, h.cfg.patience.server)
+		err := h.cfg.Post.Send(soon, server, mailbox, body)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
 	}
-	return err
+	return h.cfg.Post.Send(ctx, "", mailbox, body)
 }
 
 // post sends a letter in the background. Signaling is best effort: what is

@@ -11,6 +11,9 @@ type patience struct {
 	setup time.Duration
 	// post bounds the sending of one letter.
 	post time.Duration
+	// server is how long a letter waits for the server that the conversation
+	// began at, before it goes through all.
+	server time.Duration
 	// resend is how long a guest waits for an answer before it sends its last
 	// message again, which costs no attempt.
 	resend time.Duration
@@ -41,6 +44,7 @@ func (p patience) orUsual() patience {
 	return patience{
 		setup:    cmp.Or(p.setup, 30*time.Second),
 		post:     cmp.Or(p.post, 10*time.Second),
+		server:   cmp.Or(p.server, time.Second),
 		resend:   cmp.Or(p.resend, 3*time.Second),
 		answer:   cmp.Or(p.answer, 15*time.Second),
 		proof:    cmp.Or(p.proof, 10*time.Second),
