@@ -161,30 +161,35 @@ func TestLabServerRestart(t *testing.T) {
 	m.unbroken(t)
 }
 
-// TestLabRelayKilled kills the relay that carries a session while another one is known: the
-// session goes on over that.
+// TestLabRelayKilled kills the server that brought two peers together and whose relay carries their
+// session, while they know another one: the session goes on over that.
 func TestLabRelayKilled(t *testing.T) {
 	l := newLab(t)
 	wan := l.WAN(natlab.Link{Delay: 10 * time.Millisecond})
-	servers := []*labServer{l.server(t, wan.Host("server-1"), nil), l.server(t, wan.Host("server-2"), nil)}
+	near, far := l.server(t, wan.Host("near"), nil), l.server(t, wan.Host("far"), nil)
 	host, guest := wan.NAT(natlab.Symmetric).Host("host"), wan.NAT(natlab.Symmetric).Host("guest")
-	m := l.meetPlainly(t, servers[0], host, guest, servers[1])
-	m.guest.awaitPath(t, m.peer, session.Relayed, hangs)
-
-	counting := m.count(t, 2000)
-	counting.further(t, 100)
-	busy, spare := servers[0], servers[1]
-	begun := busy.relayed(t)
-	counting.further(t, 100)
-	if busy.relayed(t) == begun {
-		busy, spare = spare, busy
+	for _, h := range []*natlab.Host{host, guest} {
+		wan.Path(h, far.device.host).SetDelay(60 * time.Millisecond) // so that all begin with the other one
 	}
-	busy.kill()
+	m := l.meetPlainly(t, near, host, guest, far)
+	m.guest.awaitPath(t, m.peer, session.Relayed, hangs)
+	if !strings.HasPrefix(m.invite.Link, near.url) {
+		t.Fatalf("the invite is %s", m.invite.Link)
+	}
+
+	counting := m.count(t, 2500)
+	counting.further(t, 100)
+	before, beside := near.relayed(t), far.relayed(t)
+	counting.further(t, 100)
+	if near.relayed(t) == before || far.relayed(t) != beside {
+		t.Fatal("another relay carries the session")
+	}
+	near.kill()
 	counting.further(t, 100)
 	if path := m.guest.awaitPath(t, m.peer, session.Relayed, hangs); path.WhyNotDirect == "" {
 		t.Error("nothing says why the path is not direct")
 	}
-	if spare.relayed(t) == 0 {
+	if far.relayed(t) == beside {
 		t.Error("the other relay has carried nothing")
 	}
 	gap := counting.finish(t)
