@@ -148,7 +148,7 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 	s := server.New(cfg)
 	httpServer := s.HTTPServer()
 	serving := make(chan error, 1)
-	go func() { serving <- httpServer.Serve(port.web()) }()
+	go func() { serving <- httpServer.Serve(port.web) }()
 
 	scheme := "https"
 	if tlsConfig == nil {
@@ -238,7 +238,7 @@ func without(list []string, item string) []string {
 }
 
 func newRelay(o serverOptions, port *splitListener, metrics prometheus.Registerer, log *slog.Logger) (*relay.Server, error) {
-	cfg := relay.Config{TCPListeners: []net.Listener{port.turn()}, Metrics: metrics, Logger: log}
+	cfg := relay.Config{TCPListeners: []net.Listener{port.turn}, Metrics: metrics, Logger: log}
 	for _, s := range o.publicIPs {
 		addr, err := netip.ParseAddr(s)
 		if err != nil {

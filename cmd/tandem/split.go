@@ -19,29 +19,20 @@ const maxUnsorted = 4096
 // nothing but 443: the first byte of a STUN message is below 64 (RFC 8489,
 // section 5; RFC 7983), and that of an HTTP request is a letter.
 type splitListener struct {
-	listener net.Listener
-	http     chan net.Conn
-	stun     chan net.Conn
-	closed   chan struct{}
-	once     sync.Once
-	work     sync.WaitGroup
-	unsorted chan struct{}
+	listener  net.Listener
+	web, turn *half // HTTP, and STUN with TURN
+	closed    chan struct{}
+	once      sync.Once
+	work      sync.WaitGroup
+	unsorted  chan struct{}
 }
 
 func newSplitListener(l net.Listener) *splitListener {
-	s := &splitListener{
-		listener: l, http: make(chan net.Conn), stun: make(chan net.Conn),
-		closed: make(chan struct{}), unsorted: make(chan struct{}, maxUnsorted),
-	}
+	s := &splitListener{listener: l, closed: make(chan struct{}), unsorted: make(chan struct{}, maxUnsorted)}
+	s.web, s.turn = newHalf(s), newHalf(s)
 	s.work.Go(s.accept)
 	return s
 }
-
-// web is the half that gets HTTP.
-func (s *splitListener) web() net.Listener { return &half{s, s.http} }
-
-// turn is the half that gets STUN and TURN.
-func (s *splitListener) turn() net.Listener { return &half{s, s.stun} }
 
 func (s *splitListener) accept() {
 	for {
@@ -86,12 +77,14 @@ func (s *splitListener) sort(conn net.Conn) {
 		return
 	}
 	_ = conn.SetReadDeadline(time.Time{})
-	out := s.http
+	h := s.web
 	if first[0] < 64 {
-		out = s.stun
+		h = s.turn
 	}
 	select {
-	case out <- &peekedConn{Conn: conn, r: r}:
+	case h.conns <- &peekedConn{Conn: conn, r: r}:
+	case <-h.closed:
+		_ = conn.Close()
 	case <-s.closed:
 		_ = conn.Close()
 	}
@@ -111,8 +104,14 @@ func (s *splitListener) Close() error {
 
 // half is the net.Listener of one protocol. Closing it leaves the other alone.
 type half struct {
-	*splitListener
-	conns chan net.Conn
+	port   *splitListener
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHalf(s *splitListener) *half {
+	return &half{port: s, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 func (h *half) Accept() (net.Conn, error) {
@@ -121,10 +120,17 @@ func (h *half) Accept() (net.Conn, error) {
 		return c, nil
 	case <-h.closed:
 		return nil, net.ErrClosed
+	case <-h.port.closed:
+		return nil, net.ErrClosed
 	}
 }
 
-func (h *half) Addr() net.Addr { return h.listener.Addr() }
+func (h *half) Addr() net.Addr { return h.port.listener.Addr() }
+
+func (h *half) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
 
 // peekedConn reads what was peeked first.
 type peekedConn struct {
