@@ -46,36 +46,38 @@ func TestBenchConnect(t *testing.T) {
 
 	rows := [][]string{{"round trip", "path", "server", "join", "shell", "shell, node", "shell, warm", "ssh", "join/ssh", "shell/ssh"}}
 	for _, rtt := range []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond} {
-		wan.SetLink(natlab.Link{Delay: rtt / 2})
-		for _, server := range []*natlab.Host{overHTTP, overTLS} {
-			for _, peer := range append(homes[:], symmetric[:]...) {
-				wan.Path(server, peer).SetDelay(rtt / 4)
-			}
-		}
-		secureShell := func() time.Duration { return firstPrompt(t, "ssh", sshd.command(t, homes[1])) }
-		for _, c := range []struct {
-			kind   session.PathKind
-			server string
-			hosts  [2]*natlab.Host
-		}{
-			{session.Direct, "http", homes},
-			{session.Direct, "tls", homes},
-			{session.Relayed, "http", symmetric},
-		} {
-			took := l.connecting(t, c.hosts, servers[c.server], c.kind, trust, secureShell)
-			row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), string(c.kind), c.server}
-			for _, what := range []string{"join", "shell", "shell, node", "shell, warm", "ssh"} {
-				row = append(row, ms(took[what].median()))
-				if goal, ok := connectGoals[what]; ok && rtt == 50*time.Millisecond {
-					t.Logf("%s %s %s: %v, goal %v: %v", c.kind, c.server, what,
-						took[what].median().Round(time.Millisecond), goal, verdict(took[what].median() <= goal))
+		t.Run(rtt.String(), func(t *testing.T) {
+			wan.SetLink(natlab.Link{Delay: rtt / 2})
+			for _, server := range []*natlab.Host{overHTTP, overTLS} {
+				for _, peer := range append(homes[:], symmetric[:]...) {
+					wan.Path(server, peer).SetDelay(rtt / 4)
 				}
 			}
-			for _, what := range []string{"join", "shell"} {
-				row = append(row, fmt.Sprintf("%.2f", took[what].median().Seconds()/took["ssh"].median().Seconds()))
+			secureShell := func() time.Duration { return firstPrompt(t, "ssh", sshd.command(t, homes[1])) }
+			for _, c := range []struct {
+				kind   session.PathKind
+				server string
+				hosts  [2]*natlab.Host
+			}{
+				{session.Direct, "http", homes},
+				{session.Direct, "tls", homes},
+				{session.Relayed, "http", symmetric},
+			} {
+				took := l.connecting(t, c.hosts, servers[c.server], c.kind, trust, secureShell)
+				row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), string(c.kind), c.server}
+				for _, what := range []string{"join", "shell", "shell, node", "shell, warm", "ssh"} {
+					median := took[what].median()
+					row = append(row, ms(median))
+					if goal, ok := connectGoals[what]; ok && rtt == 50*time.Millisecond {
+						t.Logf("%s %s %s: %v, goal %v: %v", c.kind, c.server, what, median.Round(time.Millisecond), goal, verdict(median <= goal))
+					}
+				}
+				for _, what := range []string{"join", "shell"} {
+					row = append(row, fmt.Sprintf("%.2f", took[what].median().Seconds()/took["ssh"].median().Seconds()))
+				}
+				rows = append(rows, row)
 			}
-			rows = append(rows, row)
-		}
+		})
 	}
 	fmt.Printf("\nTo the first prompt, in ms, median of %d:\n\n%s\n", connectRuns, table(rows))
 }
