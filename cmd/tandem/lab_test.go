@@ -178,6 +178,7 @@ type program struct {
 	log   *bytes.Buffer // standard error; complete once it has ended
 	ended chan struct{}
 	err   error // set when ended is closed
+	dead  bool  // killed by the test
 
 	mu    sync.Mutex
 	lines []line
@@ -323,6 +324,7 @@ func (p *program) stop(t *testing.T) {
 
 // kill ends the program as a crash does.
 func (p *program) kill() {
+	p.dead = true
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.ended
 }
@@ -446,7 +448,13 @@ func (l *lab) server(t *testing.T, host *natlab.Host, ca *authority, args ...str
 // begin runs the server, the first time or again.
 func (s *labServer) begin(t *testing.T) {
 	t.Helper()
-	s.program = s.device.start(t, s.args...)
+	p := s.device.start(t, s.args...)
+	t.Cleanup(func() {
+		if p.stop(t); p.err != nil && !p.dead {
+			t.Errorf("%s ended with %v", p.name, p.err)
+		}
+	})
+	s.program = p
 	s.event(t, "listening")
 }
 
@@ -500,6 +508,7 @@ type meeting struct {
 	began       time.Duration
 	invite      node.Event
 	first       session.Path // of the guest, when it had joined
+	copied      int          // how often files were copied
 }
 
 // meet shares a folder and a terminal on host and joins from guest, by code over the given
@@ -530,21 +539,22 @@ func meet(t *testing.T, host, guest *device, hostServers, guestServers []string)
 func (m *meeting) copies(t *testing.T, content string) (get, put time.Duration) {
 	t.Helper()
 	want := fileHash(t, content)
-	down := filepath.Join(m.folder, "down.bin")
-	if err := os.Link(content, down); err != nil {
+	m.copied++
+	down, up := fmt.Sprintf("down-%d.bin", m.copied), fmt.Sprintf("up-%d.bin", m.copied)
+	if err := os.Link(content, filepath.Join(m.folder, down)); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	got := filepath.Join(m.guest.home, "down.bin")
-	m.guest.run(t, "get", m.peer+":shared/down.bin", got)
+	got := filepath.Join(m.guest.home, down)
+	m.guest.run(t, "get", m.peer+":shared/"+down, got)
 	get = time.Since(begun)
 	if fileHash(t, got) != want {
 		t.Error("the file that was got is another one")
 	}
 	begun = time.Now()
-	m.guest.run(t, "put", content, m.peer+":shared/up.bin")
+	m.guest.run(t, "put", content, m.peer+":shared/"+up)
 	put = time.Since(begun)
-	if fileHash(t, filepath.Join(m.folder, "up.bin")) != want {
+	if fileHash(t, filepath.Join(m.folder, up)) != want {
 		t.Error("the file that was put is another one")
 	}
 	return get, put
