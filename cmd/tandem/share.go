@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 func newShare(io stdio, f *flags) *cobra.Command {
 	var share node.Share
 	var approve string
+	var run []string
 	cmd := &cobra.Command{
 		Use:   "share [DIR]",
 		Short: "Share a folder, a terminal or both, and wait for a guest",
@@ -36,15 +38,21 @@ itself, which guests on the same network find by the code.`),
   # a guest may watch it
   tandem share --terminal --view-only
   # a guest may read and change the folder
-  tandem share ~/project --write`,
+  tandem share ~/project --write
+  # a guest may run exactly this, as tandem exec PEER:restart
+  tandem share --run 'restart=systemctl restart nginx'`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				share.Folder = args[0]
 			}
+			var err error
+			if share.Commands, err = parseCommands(run); err != nil {
+				return err
+			}
 			switch {
-			case share.Folder == "" && !share.Terminal && len(share.Forward)+len(share.ForwardListen) == 0:
-				return usagef("nothing to share: give a folder, --terminal or --forward")
+			case share.Folder == "" && !share.Terminal && len(share.Forward)+len(share.ForwardListen)+len(run) == 0:
+				return usagef("nothing to share: give a folder, --terminal, --run or --forward")
 			case share.Folder == "" && share.Write:
 				return usagef("--write needs a folder")
 			case share.Executables && !share.Write:
@@ -66,6 +74,7 @@ itself, which guests on the same network find by the code.`),
 	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
 	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
 	fs.BoolVar(&share.Executables, "executables", false, "guests may put executable files into the folder")
+	fs.StringArrayVar(&run, "run", nil, "guests may run this program under this name, with exactly these arguments: NAME='PROGRAM ARGUMENT…', or a JSON array of them; may be repeated")
 	fs.StringArrayVar(&share.Forward, "forward", nil, "guests may connect to this from here: localhost:80, 10.0.0.0/8:*, any, unix:/path; may be repeated")
 	fs.StringArrayVar(&share.ForwardListen, "forward-listen", nil, "guests may listen here: 9000 for localhost:9000, 0.0.0.0:9000, unix:/path; may be repeated")
 	fs.StringVar(&approve, "approve", "ask", "ask before each guest gets in, or always let in who has the code: ask or always")
@@ -123,6 +132,29 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 		return exitError(exitInterrupted)
 	}
 	return nil
+}
+
+// parseCommands reads the commands that --run pins, by their names. They are
+// split at white space and nothing more: an argument with a space needs the JSON.
+func parseCommands(texts []string) (map[string][]string, error) {
+	commands := make(map[string][]string)
+	for _, text := range texts {
+		name, program, _ := strings.Cut(text, "=")
+		argv := strings.Fields(program)
+		if strings.HasPrefix(program, "[") {
+			if err := json.Unmarshal([]byte(program), &argv); err != nil {
+				return nil, usagef("--run %s: this is no JSON array of texts", name)
+			}
+		}
+		switch _, twice := commands[name]; {
+		case len(argv) == 0:
+			return nil, usagef("--run takes NAME=PROGRAM, not %q", text)
+		case twice:
+			return nil, usagef("--run gives two commands the name %s", name)
+		}
+		commands[name] = argv
+	}
+	return commands, nil
 }
 
 // printInvite shows the invite for people: the code to say, the link to send,

@@ -7,8 +7,9 @@
 // # The stream
 //
 // A peer opens one stream per program: service "command/1", action "run", and
-// as resource "" for a program of its choice, or the name of a command that the
-// host has pinned. The params, all optional but argv:
+// as resource "" for a program of its choice, or the name of a command whose
+// program and arguments the host has pinned (Service.Pin): rights to the two are
+// apart. The params, all optional but argv:
 //
 //	argv     array of 1 to 1024 strings without NUL, 48 KiB in all: the program, by
 //	         its path or its name on the host's PATH, and its arguments. With a

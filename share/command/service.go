@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -23,7 +24,8 @@ const (
 // user's home folder.
 type Config struct {
 	// Pinned are commands by the names that grants give them: a peer with a
-	// right to resource NAME runs exactly this argv, with nothing added.
+	// right to resource NAME runs exactly this argv, with nothing added. Pin
+	// adds to them.
 	Pinned map[string][]string
 	// Dir is where programs start; empty means the user's home folder.
 	Dir string
@@ -44,6 +46,7 @@ type Service struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
+	pinned  map[string][]string
 	closed  bool
 	closing chan struct{}
 	running map[session.PeerID]int
@@ -57,7 +60,13 @@ func New(config Config) *Service {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{config: config, log: log, closing: make(chan struct{}), running: make(map[session.PeerID]int)}
+	pinned := maps.Clone(config.Pinned)
+	if pinned == nil {
+		pinned = make(map[string][]string)
+	}
+	return &Service{
+		config: config, log: log, pinned: pinned, closing: make(chan struct{}), running: make(map[session.PeerID]int),
+	}
 }
 
 // Name is ServiceName.
@@ -130,7 +139,9 @@ func fail(ctx context.Context, offer session.Offer, name string, why error) erro
 func (s *Service) launch(r Request) (launch, error) {
 	l := launch{argv: r.Argv, dir: s.config.Dir}
 	if r.Pinned != "" {
-		argv := s.config.Pinned[r.Pinned]
+		s.mu.Lock()
+		argv := s.pinned[r.Pinned]
+		s.mu.Unlock()
 		if len(argv) == 0 {
 			return l, session.Errorf("run", session.NotFound, "there is no command %s here", session.PrintableName(r.Pinned))
 		}

@@ -35,6 +35,9 @@ type Share struct {
 	// can't type.
 	Terminal bool
 	ViewOnly bool
+	// Commands are programs with all their arguments, by name: guests run
+	// exactly those.
+	Commands map[string][]string
 	// Forward are the targets guests may connect to, ForwardListen those they
 	// may listen on; see package forward.
 	Forward       []string
@@ -194,6 +197,12 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		for _, name := range slices.Sorted(maps.Keys(n.cfg.Subsystems)) {
 			rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Commands)) {
+		if err := n.services.command.Pin(name, s.Commands[name]); err != nil {
+			return nil, err
+		}
+		rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
 	}
 	forwards, err := forwardRights(s.Forward, s.ForwardListen)
 	if err != nil {
