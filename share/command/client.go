@@ -72,7 +72,7 @@ func (c *Client) Wait(out, err io.Writer) (Exit, error) {
 func (c *Client) wait(out, err io.Writer) (Exit, error) {
 	frames := newFrameReader(c.stream)
 	for {
-		m, failed := frames.next()
+		m, failed := frames.Next()
 		if errors.Is(failed, io.EOF) {
 			failed = session.Errorf("run", session.Integrity, "the peer does not say how the program ended: %w", io.ErrUnexpectedEOF)
 		}

@@ -139,7 +139,7 @@ func part(ctx context.Context, stream session.Stream, read func()) {
 func (c *conversation) read() error {
 	frames := newFrameReader(c.stream)
 	for {
-		m, err := frames.next()
+		m, err := frames.Next()
 		if errors.Is(err, io.EOF) {
 			return session.Errorf("run", session.Canceled, "the peer has left")
 		}

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -9,16 +8,15 @@ import (
 	"math"
 
 	"tandem/session"
+	"tandem/share"
 )
 
 // Limits of the protocol, in bytes.
 const (
 	// MaxBody is the longest body of a frame.
-	MaxBody = 64 << 10
+	MaxBody = share.MaxFrame
 	// InputWindow is how much input may be under way to a program.
 	InputWindow = 1 << 20
-
-	frameHeader = 5
 	maxTotal    = math.MaxInt64
 )
 
@@ -44,7 +42,10 @@ type Exit struct {
 }
 
 // message is the body of a frame.
-type message interface{ frameType() byte }
+type message interface {
+	frameType() byte
+	appendBody([]byte) []byte
+}
 
 type (
 	stdout     []byte
@@ -63,27 +64,20 @@ func (stdin) frameType() byte      { return typeStdin }
 func (end) frameType() byte        { return typeEnd }
 func (signalName) frameType() byte { return typeSignal }
 
+func (m stdout) appendBody(b []byte) []byte     { return append(b, m...) }
+func (m stderr) appendBody(b []byte) []byte     { return append(b, m...) }
+func (m taken) appendBody(b []byte) []byte      { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m stdin) appendBody(b []byte) []byte      { return append(b, m...) }
+func (end) appendBody(b []byte) []byte          { return b }
+func (m signalName) appendBody(b []byte) []byte { return append(b, m...) }
+func (m Exit) appendBody(b []byte) []byte {
+	text, _ := json.Marshal(m) // it holds nothing that JSON has no form for
+	return append(b, text...)
+}
+
 // appendFrame appends m as one frame.
 func appendFrame(b []byte, m message) []byte {
-	start := len(b)
-	b = append(b, m.frameType(), 0, 0, 0, 0)
-	switch m := m.(type) {
-	case stdout:
-		b = append(b, m...)
-	case stderr:
-		b = append(b, m...)
-	case stdin:
-		b = append(b, m...)
-	case taken:
-		b = binary.BigEndian.AppendUint64(b, uint64(m))
-	case signalName:
-		b = append(b, m...)
-	case Exit:
-		text, _ := json.Marshal(m) // it holds nothing that JSON has no form for
-		b = append(b, text...)
-	}
-	binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-frameHeader))
-	return b
+	return share.AppendFrame(b, m.frameType(), m.appendBody)
 }
 
 var errBody = errors.New("malformed frame")
@@ -129,44 +123,6 @@ func decode(kind byte, body []byte) (message, error) {
 	return nil, nil
 }
 
-// frameReader reads frames into one buffer.
-type frameReader struct {
-	r   *bufio.Reader
-	buf []byte
-}
+type frameReader = share.FrameReader[message]
 
-func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 32<<10)}
-}
-
-// next reads the next frame of a known type. The message is valid until the
-// following call. It fails with io.EOF between frames only.
-func (f *frameReader) next() (message, error) {
-	for {
-		var header [frameHeader]byte
-		if _, err := io.ReadFull(f.r, header[:]); err != nil {
-			return nil, err
-		}
-		n := binary.BigEndian.Uint32(header[1:])
-		if n > MaxBody {
-			return nil, session.Errorf("command", session.TooLarge, "a frame of %d bytes", n)
-		}
-		if int(n) > cap(f.buf) {
-			f.buf = make([]byte, n)
-		}
-		body := f.buf[:n]
-		if _, err := io.ReadFull(f.r, body); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-		m, err := decode(header[0], body)
-		if err != nil {
-			return nil, session.Errorf("command", session.Invalid, "frame %#02x: %w", header[0], err)
-		}
-		if m != nil {
-			return m, nil
-		}
-	}
-}
+func newFrameReader(r io.Reader) *frameReader { return share.NewFrameReader("command", r, decode) }

@@ -42,11 +42,11 @@ func TestGoldenFrames(t *testing.T) {
 	}
 	r := newFrameReader(bytes.NewReader(all))
 	for _, g := range golden {
-		if m, err := r.next(); err != nil || !reflect.DeepEqual(m, g.m) {
+		if m, err := r.Next(); err != nil || !reflect.DeepEqual(m, g.m) {
 			t.Errorf("read %#v, %v; want %#v", m, err, g.m)
 		}
 	}
-	if _, err := r.next(); !errors.Is(err, io.EOF) {
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }
@@ -67,12 +67,12 @@ func TestBadFrames(t *testing.T) {
 		"end with a body": {"\x42\x00\x00\x00\x01x", session.Invalid},
 		"unknown signal":  {"\x43\x00\x00\x00\x04SEGV", session.Invalid},
 	} {
-		if _, err := newFrameReader(strings.NewReader(c.raw)).next(); session.KindOf(err) != c.want {
+		if _, err := newFrameReader(strings.NewReader(c.raw)).Next(); session.KindOf(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
 	for n := 1; n < 8; n++ { // cut anywhere
-		if _, err := newFrameReader(strings.NewReader("\x01\x00\x00\x00\x03hi\n"[:n])).next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := newFrameReader(strings.NewReader("\x01\x00\x00\x00\x03hi\n"[:n])).Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut at %d: %v", n, err)
 		}
 	}
@@ -89,11 +89,11 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r := newFrameReader(bytes.NewReader(raw))
 		for {
-			m, err := r.next()
+			m, err := r.Next()
 			if err != nil {
 				return
 			}
-			again, err := newFrameReader(bytes.NewReader(appendFrame(nil, m))).next()
+			again, err := newFrameReader(bytes.NewReader(appendFrame(nil, m))).Next()
 			if err != nil || !reflect.DeepEqual(m, again) {
 				t.Fatalf("%#v comes back as %#v, %v", m, again, err)
 			}

@@ -73,7 +73,7 @@ func (c *Client) Next() (Event, error) {
 
 func (c *Client) read() (Event, error) {
 	for {
-		m, err := c.frames.next()
+		m, err := c.frames.Next()
 		if err != nil {
 			return nil, err
 		}

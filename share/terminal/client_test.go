@@ -70,7 +70,7 @@ func TestInputWaitsForCredit(t *testing.T) {
 		frames := newFrameReader(stream)
 		total := 0
 		for total < InputWindow {
-			m, err := frames.next()
+			m, err := frames.Next()
 			if err != nil {
 				t.Error(err)
 				return
@@ -79,7 +79,7 @@ func TestInputWaitsForCredit(t *testing.T) {
 		}
 		_, _ = stream.Write(appendFrame(nil, taken(1000)))
 		for total < InputWindow+1000 {
-			m, err := frames.next()
+			m, err := frames.Next()
 			if err != nil {
 				t.Error(err)
 				return

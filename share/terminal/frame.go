@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -9,12 +8,13 @@ import (
 	"io"
 
 	"tandem/session"
+	shared "tandem/share"
 )
 
 // Limits of the protocol, in bytes unless they say otherwise.
 const (
 	// MaxBody is the longest body of a frame.
-	MaxBody = 64 << 10
+	MaxBody = shared.MaxFrame
 	// MaxSize is the largest width and height of a terminal, in cells.
 	MaxSize = 1000
 	// Window is how much output may be under way to one viewer.
@@ -22,7 +22,6 @@ const (
 	// InputWindow is how much input may be under way from one viewer.
 	InputWindow = 256 << 10
 
-	frameHeader = 5
 	// maxOffset keeps sums of offsets and lengths far from overflow.
 	maxOffset = 1 << 62
 )
@@ -183,11 +182,7 @@ func appendJSON(b []byte, v any) []byte {
 
 // appendFrame appends m as one frame.
 func appendFrame(b []byte, m message) []byte {
-	start := len(b)
-	b = append(b, m.frameType(), 0, 0, 0, 0)
-	b = m.appendBody(b)
-	binary.BigEndian.PutUint32(b[start+1:], uint32(len(b)-start-frameHeader))
-	return b
+	return shared.AppendFrame(b, m.frameType(), m.appendBody)
 }
 
 var errBody = errors.New("malformed frame")
@@ -294,44 +289,6 @@ func decodeJSON(body []byte, v any) error {
 	return nil
 }
 
-// frameReader reads frames into one buffer.
-type frameReader struct {
-	r   *bufio.Reader
-	buf []byte
-}
+type frameReader = shared.FrameReader[message]
 
-func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 16<<10)}
-}
-
-// next reads the next frame of a known type. The message is valid until the
-// following call. It fails with io.EOF between frames only.
-func (f *frameReader) next() (message, error) {
-	for {
-		var header [frameHeader]byte
-		if _, err := io.ReadFull(f.r, header[:]); err != nil {
-			return nil, err
-		}
-		n := binary.BigEndian.Uint32(header[1:])
-		if n > MaxBody {
-			return nil, session.Errorf("terminal", session.TooLarge, "a frame of %d bytes", n)
-		}
-		if int(n) > cap(f.buf) {
-			f.buf = make([]byte, n)
-		}
-		body := f.buf[:n]
-		if _, err := io.ReadFull(f.r, body); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-		m, err := decode(header[0], body)
-		if err != nil {
-			return nil, session.Errorf("terminal", session.Invalid, "frame %#02x: %w", header[0], err)
-		}
-		if m != nil {
-			return m, nil
-		}
-	}
-}
+func newFrameReader(r io.Reader) *frameReader { return shared.NewFrameReader("terminal", r, decode) }

@@ -109,7 +109,7 @@ func (v *viewer) read(ended chan<- struct{}) error {
 	frames := newFrameReader(v.stream)
 	finished := false
 	for {
-		m, err := frames.next()
+		m, err := frames.Next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
