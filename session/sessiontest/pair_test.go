@@ -99,7 +99,8 @@ func (p permits) Allow(_ context.Context, r session.Request) (session.Permit, er
 
 func TestGuarded(t *testing.T) {
 	p := make(permits)
-	a, _ := sessiontest.Pair(t, nil, sessiontest.Guarded(p, echo{}))
+	cause := make(chan error, 2)
+	a, _ := sessiontest.Pair(t, nil, sessiontest.Guarded(p, caused{echo{}, cause}))
 	st, err := a.Open(t.Context(), session.Header{Service: "echo/1", Action: "shout"})
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +122,22 @@ func TestGuarded(t *testing.T) {
 	if _, err := st.Read(make([]byte, 1)); session.KindOf(err) != session.Revoked {
 		t.Errorf("after revocation: %v", err)
 	}
+	if why := <-cause; session.KindOf(why) != session.Revoked {
+		t.Errorf("the service's context ended because of %v", why)
+	}
+}
+
+// caused tells why its service's context had ended when it was served.
+type caused struct {
+	session.Service
+	cause chan error
+}
+
+func (c caused) Serve(ctx context.Context, o session.Offer) error {
+	err := c.Service.Serve(ctx, o)
+	<-ctx.Done()
+	c.cause <- context.Cause(ctx)
+	return err
 }
 
 func TestDelay(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 func Serve(services ...session.Service) session.Handler { return Guarded(nil, services...) }
 
 // Guarded is Serve with a decision ahead of every request; a nil Authorizer
-// allows everything. Revocation resets the stream and ends the context, as the
-// real host does.
+// allows everything. Revocation resets the stream and ends the context, with the
+// kind Revoked as its cause, as the real host does.
 func Guarded(auth session.Authorizer, services ...session.Service) session.Handler {
 	return func(ctx context.Context, o session.Offer) {
 		h := o.Header()
@@ -28,8 +28,8 @@ func Guarded(auth session.Authorizer, services ...session.Service) session.Handl
 
 func answer(ctx context.Context, auth session.Authorizer, service session.Service, o session.Offer) {
 	h := o.Header()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	guarded := &offer{Offer: o, accepted: make(chan session.Stream, 1)}
 	if auth != nil {
 		permit, err := auth.Allow(ctx, session.Request{Peer: o.Peer().ID, Service: h.Service, Resource: h.Resource, Action: h.Action})
@@ -39,17 +39,18 @@ func answer(ctx context.Context, auth session.Authorizer, service session.Servic
 			return
 		}
 		watched := make(chan struct{})
-		defer func() { cancel(); <-watched }()
+		defer func() { cancel(nil); <-watched }()
 		go func() {
 			defer close(watched)
 			select {
 			case <-ctx.Done():
 			case <-permit.Revoked:
-				cancel()
-				_ = o.Reject(session.Revoked, "permission was withdrawn")
+				revoked := session.Errorf("serve", session.Revoked, "permission was withdrawn")
+				cancel(revoked)
+				_ = o.Reject(session.Revoked, revoked.Text)
 				select {
 				case st := <-guarded.accepted:
-					_ = st.Reset(session.Errorf("serve", session.Revoked, "permission was withdrawn"))
+					_ = st.Reset(revoked)
 				default:
 				}
 			}

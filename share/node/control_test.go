@@ -307,6 +307,41 @@ func TestCallerThatReadsNothing(t *testing.T) {
 	<-s.Done()
 }
 
+// Nor does a program of this device's own that has stopped in the midst of a
+// copy keep its node from ending.
+func TestCloseDuringOwnCopy(t *testing.T) {
+	alice := begin(t, "alice", signalingtest.Start(t, server.Config{}).URL)
+	dir := folderOf(t, "project")
+	if err := os.WriteFile(filepath.Join(dir, "large"), make([]byte, 8<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	alice.share(t, Share{Folder: dir})
+	for _, through := range []Backend{alice.Node, connectTo(t, alice.cfg)} {
+		s, err := through.Open(within(t), Own, session.Header{Service: folder.Name, Action: folder.Read})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		request := []byte(`{"id":1,"op":"read","path":"large"}`)
+		if _, err := s.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(request))), request...)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, 1000)); err != nil { // and no more
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- alice.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(soon):
+		t.Fatal("the node waits for a program that reads nothing")
+	}
+}
+
 // asOther makes the test binary, run by somebody else, call a socket.
 const asOther = "TANDEM_TEST_CALL"
 

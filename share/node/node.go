@@ -343,6 +343,7 @@ func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
 func (n *Node) Close() error {
 	n.once.Do(func() {
 		n.grants.Close()
+		n.own.end() // the services wait for those they serve
 		errs := []error{n.services.Close()}
 		if n.control != nil {
 			errs = append(errs, n.control.Close())

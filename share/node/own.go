@@ -74,13 +74,20 @@ func (o *own) serve(ctx context.Context, conn net.Conn) {
 	}
 }
 
+// end ends every request: a service that waits for its reader does not see that
+// its context has ended, but does see that its stream has.
+func (o *own) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	for s, cancel := range o.open {
+		cancel()
+		s.Fail(session.Errorf("open", session.Canceled, "tandem is closing"))
+	}
+}
+
 // Close ends every request and waits for them.
 func (o *own) Close() {
-	o.mu.Lock()
-	o.closed = true
-	for _, cancel := range o.open {
-		cancel()
-	}
-	o.mu.Unlock()
+	o.end()
 	o.work.Wait()
 }
