@@ -4,6 +4,7 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DIST    ?= dist
 FUZZ    ?= 10s
+SOAK    ?= 1h
 
 tools = $(shell .ci/tools/build)
 
@@ -15,7 +16,7 @@ endef
 
 .DEFAULT_GOAL := build
 .PHONY: build test race short vet lint format check lab fuzz cross man install clean ci help \
-        bench bench-connect bench-keystroke bench-relay bench-signaling
+        bench bench-connect bench-keystroke bench-relay bench-signaling soak-flood
 
 build: ## the binary, ./tandem
 	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
@@ -69,6 +70,9 @@ bench-relay: ## throughput and CPU per Gbit beside coturn
 
 bench-signaling: ## memory per idle client, introductions per second
 	$(call bench,TestBenchSignaling,./signaling/server)
+
+soak-flood: ## flood a server and a share for SOAK=1h, and watch what they hold
+	TANDEM_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakFlood$$' ./cmd/tandem
 
 install: build ## into PREFIX=/usr/local bin, below DESTDIR
 	install -D -m 755 tandem $(DESTDIR)$(PREFIX)/bin/tandem

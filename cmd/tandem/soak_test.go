@@ -363,7 +363,7 @@ func (f *flooded) floodOpens(ctx context.Context, peer node.Bound) {
 	}
 }
 
-// frames writes what next makes to a stream that it opens again and again, and
+// flood writes what next makes to a stream that it opens again and again, and
 // reads nothing of it.
 func (f *flooded) flood(ctx context.Context, peer node.Bound, h session.Header, next func() []byte) {
 	for pause(ctx, 20*time.Millisecond) {

@@ -226,7 +226,7 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 	c.carrier.established.Store(true)
 
 	c.carrier.prove()
-	ending := endingConn{c.dtls, c.carrier.prove, func() { close(c.ending) }}
+	ending := endingConn{c.dtls, c.carrier.prove, func() { close(c.ending) }, new(resets)}
 	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
 	if err != nil {
 		return err

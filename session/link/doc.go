@@ -117,7 +117,8 @@
 // with an empty label and used without waiting for the ACK. The offerer uses odd
 // SCTP stream IDs, the answerer even ones from 4. What travels on it is package
 // stream's. A peer may have 2000 open (further ones are rejected as busy) and
-// open 2000 a second. A writer waits while all streams together have more
+// open 2000 a second. Of its requests to reset streams (RFC 6525) at most 16 may
+// wait for data; packets with more are dropped, so that it sends them again. A writer waits while all streams together have more
 // outstanding than the path delivers in a round trip, and a little; and bulk data
 // goes in messages that take at most 4 ms of the path, or one packet. Beside bulk
 // data, pings leave every 50 ms, and every 20 ms while the queue drains that it

@@ -120,20 +120,30 @@ func secure(ctx context.Context, c *carrier, cert *certificate, client bool, wan
 
 // endingConn tells when the peer was heard, and when the connection under SCTP
 // has ended, before SCTP learns of it and fails its streams. SCTP reads no more
-// after an error.
+// after an error. Each Read and Write is one packet of SCTP.
 type endingConn struct {
 	*dtls.Conn
 	heard, ended func()
+	resets       *resets
 }
 
 func (c endingConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err != nil {
-		c.ended()
-	} else {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil {
+			c.ended()
+			return n, err
+		}
 		c.heard()
+		if c.resets.admits(p[:n]) {
+			return n, nil
+		}
 	}
-	return n, err
+}
+
+func (c endingConn) Write(p []byte) (int, error) {
+	c.resets.sends(p)
+	return c.Conn.Write(p)
 }
 
 // sctpOptions are those that go into the SCTP init, in band or in the SDP.
