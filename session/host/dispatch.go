@@ -70,8 +70,9 @@ func checkRights(rights []grant.Right) error {
 	return nil
 }
 
-// NewDispatcher dispatches to services, each known by its Name, and tells
-// observe, from several goroutines, what becomes of each offer.
+// NewDispatcher dispatches to services, each known by its Name (of two with the
+// same, the later counts), and tells observe, from several goroutines, what
+// becomes of each offer.
 func NewDispatcher(authorizer session.Authorizer, observe func(Activity), log *slog.Logger, services ...session.Service) *Dispatcher {
 	d := &Dispatcher{services: make(map[string]session.Service), authorizer: authorizer, observe: observe, log: log}
 	for _, s := range services {

@@ -7,6 +7,7 @@ import (
 
 	"tandem/session"
 	"tandem/session/grant"
+	"tandem/session/identity"
 )
 
 // Backend is a running node as verbs and the terminal UI see it: the Node in
@@ -47,6 +48,9 @@ type PeerStatus struct {
 	Connected bool         `json:"connected"`
 	Path      session.Path `json:"path"`
 }
+
+// Words is the fingerprint of a peer: what its person and we compare.
+func Words(peer session.PeerID) []string { return identity.Words(peer) }
 
 // Bound opens streams to one peer of a backend.
 type Bound struct {

@@ -21,7 +21,8 @@ const (
 	EventOpened   = "opened"   // Peer, What, Action: a service begins to serve a stream
 	EventClosed   = "closed"   // Peer, What, Action, Reason: and ends
 	EventDenied   = "denied"   // Peer, What, Action, Reason: nothing grants it
-	// Of the last three, those of a peer that floods are counted in Unreported.
+	EventAsks     = "asks"     // Peer, What, Viewer: a viewer of a terminal would like to type
+	// Of the last four, those of a peer that floods are counted in Unreported.
 	EventMissed = "missed" // Peer, Reason: they were let in and did not connect
 	EventLeft   = "left"   // Peer, Reason: the session has ended
 	EventEnded  = "ended"  // the share is over
@@ -41,6 +42,7 @@ type Event struct {
 	Path    *session.Path `json:"path,omitempty"`
 	What    string        `json:"what,omitempty"`
 	Action  string        `json:"action,omitempty"`
+	Viewer  uint64        `json:"viewer,omitempty"` // its number at the terminal
 	Reason  string        `json:"reason,omitempty"`
 	Left    int           `json:"left,omitempty"`
 	// Unreported is how many events of this kind were left out before this one.

@@ -168,7 +168,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Dir, cfg.Subsystems, targets{device.ID(), n.grants}, cfg.Log)
+	n.services = newServices(cfg.Dir, cfg.Subsystems, targets{device.ID(), n.grants}, n.asked, cfg.Log)
 	n.post = newPost(key, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())
@@ -184,7 +184,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		Log:      cfg.Log,
 	})
 	n.own = newOwn(session.Peer{ID: device.ID(), Name: device.Name()},
-		host.NewDispatcher(everything{}, func(host.Activity) {}, cfg.Log, n.services.list()...))
+		host.NewDispatcher(everything{}, func(host.Activity) {}, cfg.Log, n.services.desk()...))
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.work.Go(func() {

@@ -10,6 +10,7 @@ import (
 
 	"tandem/session"
 	"tandem/session/host"
+	"tandem/session/identity"
 	"tandem/share/forward"
 )
 
@@ -73,6 +74,13 @@ func (n *Node) observe(a host.Activity) {
 	}
 }
 
+// asked reports that a viewer of a terminal would like to type.
+func (n *Node) asked(name string, viewer uint64, peer session.Peer) {
+	if unreported, ok := n.requests.allow(peer.ID, EventAsks); ok {
+		n.emit(Event{Event: EventAsks, Peer: &peer, Words: identity.Words(peer.ID), What: name, Viewer: viewer, Unreported: unreported})
+	}
+}
+
 // Each peer's requests are reported at these rates; more are counted.
 const (
 	deniedRate, deniedBurst   = 1, 20
@@ -106,7 +114,7 @@ func (r *requests) allow(peer session.PeerID, event string) (unreported int, ok 
 	l := r.peers[key]
 	if l == nil {
 		l = &requestLimit{limit: rate.NewLimiter(requestRate, requestBurst)}
-		if event == EventDenied {
+		if event == EventDenied || event == EventAsks {
 			l.limit = rate.NewLimiter(deniedRate, deniedBurst)
 		}
 		r.peers[key] = l

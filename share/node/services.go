@@ -26,9 +26,11 @@ type services struct {
 	facts    *facts.Service
 }
 
-func newServices(dir string, subsystems map[string][]string, grants forward.Grants, log *slog.Logger) *services {
+func newServices(
+	dir string, subsystems map[string][]string, grants forward.Grants, asked func(string, uint64, session.Peer), log *slog.Logger,
+) *services {
 	return &services{
-		terminal: terminal.New(terminal.Config{Dir: dir, Logger: log}),
+		terminal: terminal.New(terminal.Config{Dir: dir, Asked: asked, Logger: log}),
 		folder:   folder.New(),
 		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
 		command:  command.New(command.Config{Dir: dir, Pinned: subsystems, Logger: log}),
@@ -39,6 +41,10 @@ func newServices(dir string, subsystems map[string][]string, grants forward.Gran
 func (s *services) list() []session.Service {
 	return []session.Service{s.terminal, s.folder, s.forward, s.command, s.facts}
 }
+
+// desk is what the device's own person finds in its other windows: the same,
+// but its terminals are its own.
+func (s *services) desk() []session.Service { return append(s.list(), s.terminal.Desk()) }
 
 // revoke ends what a peer has started and may no more, given what it may still.
 func (s *services) revoke(peer session.PeerID, left []Right) {

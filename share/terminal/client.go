@@ -77,6 +77,10 @@ func (c *Client) read() (Event, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p, ok := m.(ping); ok {
+			_ = c.send(pong(p)) // of a broken stream, the next read tells
+			continue
+		}
 		if t, ok := m.(taken); ok {
 			c.mu.Lock()
 			wrong := uint64(t) < c.tookN || uint64(t) > c.sent
@@ -167,6 +171,10 @@ func (c *Client) Input(p []byte) error {
 	}
 	return nil
 }
+
+// Ask asks the host's person for the right to type. The roster shows it until
+// they have decided.
+func (c *Client) Ask() error { return c.send(ask{}) }
 
 // End says that no more input will come.
 func (c *Client) End() error { return c.send(end{}) }

@@ -11,9 +11,9 @@
 // # The stream
 //
 // A viewer opens one stream per attachment: service "terminal/1", resource the
-// terminal's name ("" means "main"), action "view" or "control", and these
-// params, all optional:
+// terminal's name, action "view" or "control", and these params, all optional:
 //
+//	name         which one, if the resource is empty: see below; "main" if empty too
 //	cols, rows   the viewer's size in cells, 1 to 1000; both 0: it has none
 //	term         value for TERM of a new terminal: letters, digits and "+._-", at most 64
 //	env          object: values for LANG, LC_*, COLORTERM and NO_COLOR of a new
@@ -21,10 +21,18 @@
 //	argv         array of strings: the program of a new terminal, instead of the
 //	             host's choice. It fails with "exists" if the resource names a
 //	             living terminal, and with "denied" if the host pinned a program.
-//	             With an empty resource the host names the new terminal
+//	             Without any name the host names the new terminal
 //	resume       {"terminal": ID, "offset": N}: go on with exactly that terminal
 //	             from that offset
 //	hangup       true: a new terminal ends when the viewer it is made for leaves
+//	list         true: attach to nothing; the answer is an INFO frame for each living
+//	             terminal that the resource stands for, and the end of the stream
+//
+// The empty resource stands for the terminals of the share: "main" and whatever
+// its guests make. Any other resource is the terminal of that name only, and one
+// made under it (or by the host's own person, in its own windows) is not the
+// share's: who asks for its name with the empty resource is "denied". Where the
+// host has pinned a program, that is what "main" runs, and guests make no other.
 //
 // Without resume, "control" makes the terminal if there is none, and "view"
 // fails with "not-found". With resume nothing is made. A terminal whose program
@@ -66,13 +74,27 @@
 //	0x02 OUTPUT   uint64 offset, 1 to 65528 bytes
 //	0x03 GAP      uint64 from, uint64 to, from < to: these bytes will not come
 //	0x04 SIZE     uint16 cols, uint16 rows: the terminal's size has changed
-//	0x05 ROSTER   JSON: viewers, an array of {viewer, peer, name, right, cols, rows};
-//	              answers, the number of the viewer whose terminal answers queries,
-//	              0 for nobody. Sent at the start and after each change
+//	0x05 ROSTER   JSON: viewers, an array of {viewer, peer, name, right, cols, rows,
+//	              host (true for the host's own person), asks (true while it asks to
+//	              type), rtt (the last round trip of a PING, ns), typed (how long ago it
+//	              last typed, ns, 0 for never)}; answers, the number of the viewer whose
+//	              terminal answers queries, typist, that of who typed last, each 0 for
+//	              nobody; pinned (true: the host has fixed the size). Sent at the start
+//	              and after each change; of rtt, after notable ones, and of typed and
+//	              typist, see TYPING
 //	0x06 TAKEN    uint64: how many bytes of input the program's terminal has taken
-//	              from this viewer in all
+//	              from this viewer in all, those dropped for want of the right included
 //	0x07 EXIT     JSON, the last frame: code (0 to 255; 128+n for death by signal n),
 //	              signal (its name, if so), reason (a sentence, if the host ended it)
+//	0x0c INFO     JSON, only in answer to list and "manage": id, name, owner, size
+//	              {cols, rows}, made and used (RFC 3339), idle (how long nothing was typed
+//	              or printed, ns), output (bytes), viewers and typist as in ROSTER,
+//	              program (what runs in front), shared, pinned, kept_out (an array of
+//	              {id, name}), exit
+//	0x0d PING     uint64, one more than the last: the viewer answers at once. Sent at the
+//	              start and every 5 s, once the last is answered
+//	0x0e TYPING   uint64: this viewer types now, and somebody else did before, or nobody
+//	              for 2 s
 //
 // From the viewer:
 //
@@ -83,17 +105,46 @@
 //	              falls and is never beyond what was sent
 //	0x44 END      nothing: no more input will come. The host types end-of-file (^D)
 //	              whenever the program waits for more
+//	0x49 ASK      nothing: asks the host's person for the right to type. The roster
+//	              shows it until they have decided
+//	0x4a PONG     uint64: answers the PING of that number
 //
 // INPUT, RESIZE and END need the right "control"; from a viewer that only
-// watches, each ends its stream with "denied", and has no effect.
+// watches, each ends its stream with "denied", and has no effect. From one that
+// had the right and lost it they have no effect either, but may have been under
+// way: its stream goes on.
 //
 // A viewer detaches by closing its stream. After EXIT the host closes its
 // direction and the viewer closes the stream.
 //
+// # Rights
+//
+// A viewer begins with the right that is its request's action, which its grant
+// allows. The host's own person can change it at any time, for everybody to see
+// in the roster: "control" for this one attachment, beyond the grant if they
+// wish; "view" for all attachments of the peer to this terminal, those to come
+// included, until they change it back. They can make a peer leave and keep it
+// out; its streams end with "denied". All this concerns one terminal and ends
+// with it. What a peer may do at all is its grants' matter, and when those are
+// taken back its streams and the terminals it has made end at once.
+//
+// They do so with requests whose action is "manage", answered only in the
+// host's own windows, never to a peer, whatever its grants: resource the
+// terminal's name, params what and
+//
+//	"right"     viewer, right: as above; "view" also answers an ASK with no
+//	"kick"      viewer
+//	"let-back"  peer: an ID; ends keeping it out
+//	"pin"       cols, rows: the terminal's size from now on; both 0: by its viewers
+//	"end"       ends the program
+//
+// The answer is one INFO frame and the end of the stream.
+//
 // # Size
 //
 // A terminal is as wide as its narrowest typing viewer and as high as its
-// lowest; viewers without a size and viewers that only watch do not count.
+// lowest; viewers without a size and viewers that only watch do not count. A
+// pinned size depends on nobody.
 //
 // # Queries
 //
@@ -111,5 +162,6 @@
 //
 //	terminals on one host, ended ones included   32 (ended ones make room); of one peer, alive, 16
 //	viewers of one terminal                      64; of one peer 16
+//	peers kept out of or from typing at one      32
 //	argv                                         256 strings, 32 KiB in all
 package terminal

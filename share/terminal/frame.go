@@ -35,10 +35,15 @@ const (
 	typeRoster  byte = 0x05
 	typeTaken   byte = 0x06
 	typeExit    byte = 0x07
+	typeInfo    byte = 0x0c
+	typePing    byte = 0x0d
+	typeTyping  byte = 0x0e
 	typeInput   byte = 0x41
 	typeResize  byte = 0x42
 	typeAck     byte = 0x43
 	typeEnd     byte = 0x44
+	typeAsk     byte = 0x49
+	typePong    byte = 0x4a
 )
 
 // Right is what a viewer may do; it is the action of the request.
@@ -72,8 +77,8 @@ func clamp(cols, rows int) Size {
 	return Size{Cols: uint16(min(cols, MaxSize)), Rows: uint16(min(rows, MaxSize))}
 }
 
-// Event is what the host tells a viewer: Welcome, Output, Gap, Size, Roster or
-// Exit.
+// Event is what the host tells a viewer: Welcome, Output, Gap, Size, Roster,
+// Typing or Exit.
 type Event interface{ event() }
 
 // Welcome is the first event of every attachment.
@@ -98,21 +103,6 @@ type Output struct {
 // Gap says that the output in [From, To) will not come.
 type Gap struct{ From, To uint64 }
 
-// Roster is who is attached.
-type Roster struct {
-	Viewers []Viewer `json:"viewers"`
-	Answers uint64   `json:"answers"`
-}
-
-// Viewer is one attachment, as everybody sees it.
-type Viewer struct {
-	Viewer uint64         `json:"viewer"`
-	Peer   session.PeerID `json:"peer"`
-	Name   string         `json:"name,omitempty"`
-	Right  Right          `json:"right"`
-	Size
-}
-
 // Exit is how the terminal's program ended.
 type Exit struct {
 	Code   int    `json:"code"`
@@ -125,6 +115,7 @@ func (Output) event()  {}
 func (Gap) event()     {}
 func (Size) event()    {}
 func (Roster) event()  {}
+func (Typing) event()  {}
 func (Exit) event()    {}
 
 // The frames that are not events.
@@ -134,6 +125,9 @@ type (
 	resize Size
 	ack    uint64
 	end    struct{}
+	ask    struct{}
+	ping   uint64
+	pong   uint64
 )
 
 // message is anything that travels as a frame.
@@ -153,6 +147,11 @@ func (input) frameType() byte   { return typeInput }
 func (resize) frameType() byte  { return typeResize }
 func (ack) frameType() byte     { return typeAck }
 func (end) frameType() byte     { return typeEnd }
+func (Info) frameType() byte    { return typeInfo }
+func (ping) frameType() byte    { return typePing }
+func (Typing) frameType() byte  { return typeTyping }
+func (ask) frameType() byte     { return typeAsk }
+func (pong) frameType() byte    { return typePong }
 
 func (m Welcome) appendBody(b []byte) []byte { return appendJSON(b, m) }
 func (m Roster) appendBody(b []byte) []byte  { return appendJSON(b, m) }
@@ -173,6 +172,11 @@ func (m taken) appendBody(b []byte) []byte  { return binary.BigEndian.AppendUint
 func (m ack) appendBody(b []byte) []byte    { return binary.BigEndian.AppendUint64(b, uint64(m)) }
 func (m input) appendBody(b []byte) []byte  { return append(b, m...) }
 func (m end) appendBody(b []byte) []byte    { return b }
+func (m ask) appendBody(b []byte) []byte    { return b }
+func (m ping) appendBody(b []byte) []byte   { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m pong) appendBody(b []byte) []byte   { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m Typing) appendBody(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m Info) appendBody(b []byte) []byte   { return appendJSON(b, m) }
 
 // appendJSON cannot fail: the messages hold nothing that JSON has no form for.
 func appendJSON(b []byte, v any) []byte {
@@ -238,14 +242,12 @@ func decode(kind byte, body []byte) (message, error) {
 		if err := decodeJSON(body, &m); err != nil {
 			return nil, err
 		}
-		for i := range m.Viewers {
-			v := &m.Viewers[i]
-			if v.Right != View && v.Right != Control || !v.IsZero() && !v.valid() {
-				return nil, errBody
-			}
-			v.Name = session.PrintableName(v.Name)
+		if !checkViewers(m.Viewers) {
+			return nil, errBody
 		}
 		return m, nil
+	case typeInfo:
+		return decodeInfo(body)
 	case typeExit:
 		var m Exit
 		if err := decodeJSON(body, &m); err != nil {
@@ -256,7 +258,7 @@ func decode(kind byte, body []byte) (message, error) {
 		}
 		m.Signal, m.Reason = session.PrintableName(m.Signal), session.Printable(m.Reason)
 		return m, nil
-	case typeTaken, typeAck:
+	case typeTaken, typeAck, typePing, typePong, typeTyping:
 		if len(body) != 8 {
 			return nil, errBody
 		}
@@ -264,8 +266,15 @@ func decode(kind byte, body []byte) (message, error) {
 		if n > maxOffset {
 			return nil, errBody
 		}
-		if kind == typeAck {
+		switch kind {
+		case typeAck:
 			return ack(n), nil
+		case typePing:
+			return ping(n), nil
+		case typePong:
+			return pong(n), nil
+		case typeTyping:
+			return Typing(n), nil
 		}
 		return taken(n), nil
 	case typeInput:
@@ -273,9 +282,12 @@ func decode(kind byte, body []byte) (message, error) {
 			return nil, errBody
 		}
 		return input(body), nil
-	case typeEnd:
+	case typeEnd, typeAsk:
 		if len(body) != 0 {
 			return nil, errBody
+		}
+		if kind == typeAsk {
+			return ask{}, nil
 		}
 		return end{}, nil
 	}

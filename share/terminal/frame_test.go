@@ -13,6 +13,8 @@ import (
 	"tandem/session/sessiontest"
 )
 
+var nobody = session.PeerID{}.String()
+
 // golden is one frame of each type.
 var golden = []struct {
 	message message
@@ -33,6 +35,21 @@ var golden = []struct {
 	{resize{Cols: 80, Rows: 24}, "4200000004" + "0050" + "0018"},
 	{ack(1 << 40), "4300000008" + "0000010000000000"},
 	{end{}, "4400000000"},
+	{
+		Info{
+			ID: strings.Repeat("0f", 16), Name: "main", Size: Size{80, 24}, Viewers: []Viewer{{
+				Viewer: 3, Right: View, Size: Size{80, 24}, Host: true, Asks: true, RTT: 4, Typed: 5,
+			}}, Program: "sh", Typist: 3,
+		},
+		"0c000001a1" + hex.EncodeToString([]byte(`{"id":"`+strings.Repeat("0f", 16)+`","name":"main","owner":"`+nobody+
+			`","size":{"cols":80,"rows":24},"made":"0001-01-01T00:00:00Z","used":"0001-01-01T00:00:00Z","idle":0,"output":0,`+
+			`"viewers":[{"viewer":3,"peer":"`+nobody+`","right":"view","cols":80,"rows":24,"host":true,"asks":true,"rtt":4,"typed":5}],`+
+			`"program":"sh","typist":3}`)),
+	},
+	{ping(513), "0d00000008" + "0000000000000201"},
+	{Typing(2), "0e00000008" + "0000000000000002"},
+	{ask{}, "4900000000"},
+	{pong(513), "4a00000008" + "0000000000000201"},
 }
 
 func TestGoldenFrames(t *testing.T) {
@@ -64,6 +81,10 @@ func TestMalformedFrames(t *testing.T) {
 		"resize to everything": "4200000004" + "ffffffff",
 		"exit 256":             "070000000c" + hex.EncodeToString([]byte(`{"code":256}`)),
 		"welcome to nowhere":   "0100000002" + hex.EncodeToString([]byte(`{}`)),
+		"ask with body":        "490000000161",
+		"short pong":           "4a00000004" + "00000000",
+		"huge ping":            "0d00000008" + "ffffffffffffffff",
+		"info of nothing":      "0c00000002" + hex.EncodeToString([]byte(`{}`)),
 		"roster of strings":    "050000000f" + hex.EncodeToString([]byte(`{"viewers":"x"}`)),
 	} {
 		raw, err := hex.DecodeString(body)

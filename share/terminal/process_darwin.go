@@ -10,3 +10,6 @@ func pollable(master *os.File) (*os.File, error) { return master, nil }
 func (p *process) leaderGone() {}
 
 func (p *process) pending([]byte) int { return 0 }
+
+// foreground is not told on this system.
+func (p *process) foreground() string { return "" }

@@ -3,6 +3,8 @@ package terminal
 import (
 	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,4 +55,21 @@ func (p *process) pending(buf []byte) int {
 		}
 	})
 	return n
+}
+
+// foreground is the name of the program that the terminal's keys go to, or "".
+func (p *process) foreground() string {
+	raw, err := p.master.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	var group int
+	if raw.Control(func(fd uintptr) { group, err = unix.IoctlGetInt(int(fd), unix.TIOCGPGRP) }) != nil || err != nil {
+		return ""
+	}
+	name, err := os.ReadFile("/proc/" + strconv.Itoa(group) + "/comm")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(name))
 }

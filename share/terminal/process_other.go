@@ -27,6 +27,7 @@ func (p *process) wait() Exit         { return Exit{} }
 func (p *process) resize(Size) error  { return nil }
 func (p *process) kill()              {}
 func (p *process) leaderGone()        {}
+func (p *process) foreground() string { return "" }
 func (p *process) pending([]byte) int { return 0 }
 
 func (noMaster) Read([]byte) (int, error)    { return 0, nil }

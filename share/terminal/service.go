@@ -51,6 +51,8 @@ type Config struct {
 	// RingSize is how many bytes of output a terminal keeps, at least 64 KiB;
 	// 0 means 1 MiB.
 	RingSize int
+	// Asked, if not nil, hears of viewers that would like to type.
+	Asked func(terminal string, viewer uint64, peer session.Peer)
 	// Logger takes what the host's operator may want to know; nil means nobody.
 	Logger *slog.Logger
 }
@@ -63,25 +65,17 @@ type Params struct {
 	Argv   []string          `json:"argv,omitempty"`
 	Resume *Resume           `json:"resume,omitempty"`
 	Hangup bool              `json:"hangup,omitempty"`
+	// Named picks one of the terminals that an empty resource stands for.
+	Named string `json:"name,omitempty"`
+	// List asks for the terminals that the resource stands for, and for nothing
+	// else.
+	List bool `json:"list,omitempty"`
 }
 
 // Resume names where to go on.
 type Resume struct {
 	Terminal string `json:"terminal"`
 	Offset   uint64 `json:"offset"`
-}
-
-// Info describes one terminal to its host.
-type Info struct {
-	ID      string         `json:"id"`
-	Name    string         `json:"name"`
-	Owner   session.PeerID `json:"owner"` // who made it; zero: the host
-	Size    Size           `json:"size"`
-	Made    time.Time      `json:"made"`
-	Used    time.Time      `json:"used"` // when something was last typed or printed
-	Output  uint64         `json:"output"`
-	Viewers []Viewer       `json:"viewers"`
-	Exit    *Exit          `json:"exit,omitempty"` // nil while the program runs
 }
 
 // Service is the host's half of terminal/1: a session.Service.
@@ -93,6 +87,7 @@ type Service struct {
 	closed    bool
 	terminals []*terminal // oldest first; names of living ones differ
 	unnamed   int         // terminals named by us so far
+	pinned    []string    // what the share's terminals run; nil: what their makers choose
 	serving   sync.WaitGroup
 	hurry     chan struct{} // closed when viewers must leave at once
 }
@@ -113,32 +108,58 @@ func New(config Config) *Service {
 // Name is ServiceName.
 func (s *Service) Name() string { return ServiceName }
 
+// Desk is the service as the host's own person uses it, in its own windows:
+// there Manage requests are answered, terminals can be made and reached that
+// are not shared, and the roster says who it is.
+func (s *Service) Desk() session.Service { return atDesk{s} }
+
+type atDesk struct{ *Service }
+
+func (d atDesk) Serve(ctx context.Context, offer session.Offer) error {
+	return d.answer(ctx, offer, true)
+}
+
 // Serve answers one viewer and returns when it has left. If ctx ends because
 // the permission was revoked (its cause is of kind Revoked), the terminals that
 // this peer made are ended as well; otherwise terminals stay.
 func (s *Service) Serve(ctx context.Context, offer session.Offer) error {
+	return s.answer(ctx, offer, false)
+}
+
+func (s *Service) answer(ctx context.Context, offer session.Offer, host bool) error {
 	if !s.enter() {
 		return session.Errorf("terminal", session.Unavailable, "the host is closing its terminals")
 	}
 	defer s.serving.Done()
-	err := s.serve(ctx, offer)
+	err := s.serve(ctx, offer, host)
 	if ctx.Err() != nil && session.KindOf(context.Cause(ctx)) == session.Revoked {
 		s.EndOwned(offer.Peer().ID)
 	}
 	return err
 }
 
-func (s *Service) serve(ctx context.Context, offer session.Offer) error {
+func (s *Service) serve(ctx context.Context, offer session.Offer, host bool) error {
 	header := offer.Header()
+	if header.Action == Manage {
+		if !host {
+			s.log.Warn("refused: only the host's person manages terminals", "peer", offer.Peer().ID.Short())
+			return session.Errorf("terminal", session.Denied, "only the host's own person may do this")
+		}
+		info, err := s.manage(header)
+		return tell(offer, err, info)
+	}
 	right, params, err := parse(header)
 	if err != nil {
 		return err
 	}
-	t, made, err := s.find(offer.Peer().ID, header.Resource, right, params)
+	if params.List {
+		return tell(offer, nil, s.listed(header.Resource, host)...)
+	}
+	t, made, err := s.find(wish{offer.Peer().ID, host, header.Resource, right, params})
 	if err != nil {
 		return err
 	}
-	v := &viewer{terminal: t, peer: offer.Peer(), right: right, size: params.Size}
+	v := &viewer{terminal: t, peer: offer.Peer(), host: host, granted: right, size: params.Size}
 	if err := t.attach(v, made, params.Resume); err != nil {
 		return err
 	}
@@ -188,13 +209,16 @@ func parse(h session.Header) (Right, Params, error) {
 	if right != View && right != Control {
 		return invalid("the action is %q, not view or control", session.PrintableName(h.Action))
 	}
-	if h.Resource != session.PrintableName(h.Resource) || strings.ContainsAny(h.Resource, "/:") {
+	if !validName(h.Resource) {
 		return invalid("%q can't name a terminal", session.PrintableName(h.Resource))
 	}
 	if len(h.Params) > 0 {
 		if err := json.Unmarshal(h.Params, &p); err != nil {
 			return invalid("the parameters can't be read")
 		}
+	}
+	if !validName(p.Named) || p.Named != "" && h.Resource != "" && p.Named != h.Resource {
+		return invalid("%q can't name a terminal of %q", session.PrintableName(p.Named), h.Resource)
 	}
 	if !p.IsZero() && !p.valid() {
 		return invalid("a terminal of %d by %d cells", p.Cols, p.Rows)
@@ -214,48 +238,75 @@ func parse(h session.Header) (Right, Params, error) {
 	return right, p, nil
 }
 
-// find is the terminal that a request means: made if need be and allowed.
-func (s *Service) find(peer session.PeerID, resource string, right Right, p Params) (_ *terminal, made bool, err error) {
-	name := resource
-	if name == "" {
-		name = DefaultName
+func validName(name string) bool {
+	return name == session.PrintableName(name) && !strings.ContainsAny(name, "/:")
+}
+
+// wish is a request for a terminal.
+type wish struct {
+	peer     session.PeerID
+	host     bool
+	resource string
+	right    Right
+	Params
+}
+
+// may reports whether the wish's resource leads to t. The host's person goes
+// anywhere.
+func (w wish) may(t *terminal) bool {
+	switch {
+	case w.host:
+		return true
+	case w.resource == "":
+		return t.shared
 	}
+	return t.name == w.resource
+}
+
+// find is the terminal that a request means: made if need be and allowed.
+func (s *Service) find(w wish) (_ *terminal, made bool, err error) {
+	name := cmp.Or(w.Named, w.resource, DefaultName)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.Resume != nil {
+	if w.Resume != nil {
 		for _, t := range s.terminals {
 			// The grant was for the resource; the ID leads nowhere else.
-			if t.id == p.Resume.Terminal && t.resource == name {
+			if t.id == w.Resume.Terminal && w.may(t) {
 				return t, false, nil
 			}
 		}
 		return nil, false, session.Errorf("terminal", session.NotFound, "that terminal is gone")
 	}
-	if p.Argv != nil && resource == "" {
+	if w.Argv != nil && w.resource == "" && w.Named == "" {
 		name = ""
 	}
 	for _, t := range s.terminals {
 		if t.name != name || t.ended() {
 			continue
 		}
-		if p.Argv != nil {
+		switch {
+		case !w.may(t):
+			s.log.Warn("refused: this terminal is not shared", "terminal", name, "peer", w.peer.Short())
+			return nil, false, session.Errorf("terminal", session.Denied, "terminal %s is not shared with you", name)
+		case w.Argv != nil:
 			return nil, false, session.Errorf("terminal", session.Exists, "terminal %s runs something already", name)
 		}
 		return t, false, nil
 	}
-	if right != Control {
+	if w.right != Control {
 		return nil, false, session.Errorf("terminal", session.NotFound, "there is no terminal %s to watch", name)
 	}
-	if p.Argv != nil && s.config.Argv != nil {
+	if w.Argv != nil && s.config.Argv != nil || !w.host && s.pinned != nil && (w.Argv != nil || name != DefaultName) {
+		s.log.Warn("refused: the host has chosen the program", "peer", w.peer.Short())
 		return nil, false, session.Errorf("terminal", session.Denied, "the host has chosen the program to run")
 	}
-	t, err := s.make(name, cmp.Or(resource, DefaultName), peer, p)
+	t, err := s.make(name, w.resource == "" || w.resource == DefaultName, w.peer, w.Params)
 	return t, true, err
 }
 
 // make is called with mu held. A program that is missing or can't be executed
 // makes a terminal that has ended, with the status a shell would give.
-func (s *Service) make(name, resource string, owner session.PeerID, p Params) (*terminal, error) {
+func (s *Service) make(name string, shared bool, owner session.PeerID, p Params) (*terminal, error) {
 	if s.closed {
 		return nil, session.Errorf("terminal", session.Unavailable, "the host is closing its terminals")
 	}
@@ -263,6 +314,9 @@ func (s *Service) make(name, resource string, owner session.PeerID, p Params) (*
 		return nil, err
 	}
 	l := launch{argv: p.Argv, dir: s.config.Dir, size: p.Size}
+	if l.argv == nil && shared {
+		l.argv = s.pinned
+	}
 	if l.argv == nil {
 		l.argv = s.config.Argv
 	}
@@ -281,7 +335,13 @@ func (s *Service) make(name, resource string, owner session.PeerID, p Params) (*
 	}
 	l.env = environment(os.Environ(), s.config.Env, p.Env, p.Term, name)
 
-	t := newTerminal(name, resource, owner, l.size, s.config.RingSize, s.log)
+	t := newTerminal(name, programName(l.argv), owner, l.size, s.config.RingSize, s.log)
+	t.shared = shared
+	t.tellAsked = func(viewer uint64, peer session.Peer) {
+		if s.config.Asked != nil {
+			s.config.Asked(name, viewer, peer)
+		}
+	}
 	program, err := startProcess(l)
 	switch kind := session.KindOf(err); {
 	case err == nil:
@@ -336,6 +396,14 @@ func homeFolder() string {
 	return string(os.PathSeparator)
 }
 
+// Pin makes the share's terminals run one program instead of a shell; guests
+// can then start no other. It is for before anybody attaches.
+func (s *Service) Pin(argv []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinned = slices.Clone(argv)
+}
+
 // Start makes a terminal before anybody attaches. It fails with Exists if one
 // of that name lives, and with Unsupported where there are no terminals.
 func (s *Service) Start(name string, p Params) error {
@@ -352,7 +420,7 @@ func (s *Service) Start(name string, p Params) error {
 	if slices.ContainsFunc(s.terminals, func(t *terminal) bool { return t.name == name && !t.ended() }) {
 		return session.Errorf("start terminal", session.Exists, "terminal %s runs already", name)
 	}
-	_, err = s.make(name, name, session.PeerID{}, p)
+	_, err = s.make(name, name == DefaultName, session.PeerID{}, p)
 	return err
 }
 
@@ -366,6 +434,36 @@ func (s *Service) Terminals() []Info {
 		list = append(list, t.info())
 	}
 	return list
+}
+
+// listed are the terminals that a resource stands for and that have not ended.
+func (s *Service) listed(resource string, host bool) []Info {
+	w := wish{host: host && resource == "", resource: resource}
+	s.mu.Lock()
+	terminals := slices.DeleteFunc(slices.Clone(s.terminals), func(t *terminal) bool { return t.ended() || !w.may(t) })
+	s.mu.Unlock()
+	list := make([]Info, 0, len(terminals))
+	for _, t := range terminals {
+		list = append(list, t.info())
+	}
+	return list
+}
+
+// tell answers a request that is over with its answer.
+func tell(offer session.Offer, err error, infos ...Info) error {
+	if err != nil {
+		return err
+	}
+	stream, err := offer.Accept()
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		if _, err := stream.Write(appendFrame(nil, info)); err != nil {
+			return err
+		}
+	}
+	return stream.Close()
 }
 
 // End ends the terminal of that name, with all its processes, and returns when

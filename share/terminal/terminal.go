@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -35,12 +34,15 @@ const (
 
 // terminal is one program on a pseudo-terminal, and who watches it.
 type terminal struct {
-	id       string // names this terminal among all that ever were
-	name     string
-	resource string // what a viewer must have asked for to resume it
-	owner    session.PeerID
-	made     time.Time
-	log      *slog.Logger
+	id      string // names this terminal among all that ever were
+	name    string
+	shared  bool   // one of those that an empty resource stands for
+	program string // what was started
+	owner   session.PeerID
+	made    time.Time
+	log     *slog.Logger
+	// tellAsked lets the host know of a viewer that would like to type.
+	tellAsked func(viewer uint64, peer session.Peer)
 
 	process *process      // nil if the program could not be started
 	redraw  chan struct{} // holds one request
@@ -58,16 +60,18 @@ type terminal struct {
 	inputs  []*inputQueue
 	last    uint64 // the number of the newest viewer
 	used    time.Time
-	// rosterVersion and sizeVersion count changes; a viewer remembers which
-	// it has been told.
-	rosterVersion, sizeVersion int
+	typist  uint64 // the number of who typed last
+	pinned  Size   // zero: as large as the smallest typing viewer
+	limits  []limit
+	// These count changes; a viewer remembers which it has been told.
+	rosterVersion, sizeVersion, typingVersion int
 }
 
-func newTerminal(name, resource string, owner session.PeerID, size Size, ringSize int, log *slog.Logger) *terminal {
+func newTerminal(name, program string, owner session.PeerID, size Size, ringSize int, log *slog.Logger) *terminal {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	t := &terminal{
-		id: hex.EncodeToString(id[:]), name: name, resource: resource, owner: owner, made: time.Now(), used: time.Now(),
+		id: hex.EncodeToString(id[:]), name: name, program: program, owner: owner, made: time.Now(), used: time.Now(),
 		log:    log.With("terminal", name),
 		redraw: make(chan struct{}, 1), killed: make(chan struct{}), gone: make(chan struct{}),
 		ring: ring{max: ringSize}, size: size,
@@ -235,12 +239,12 @@ func (t *terminal) nextInput() *inputQueue {
 	return nil
 }
 
-// fit makes the terminal as large as the smallest typing viewer. It reports
-// whether that changed anything.
+// fit makes the terminal as large as the smallest typing viewer, or as the host
+// has pinned it. It reports whether that changed anything.
 func (t *terminal) fit() bool {
-	var size Size
+	size := t.pinned
 	for _, v := range t.viewers {
-		if v.right != Control || v.size.IsZero() {
+		if v.right != Control || v.size.IsZero() || !t.pinned.IsZero() {
 			continue
 		}
 		if size.IsZero() {
@@ -320,6 +324,10 @@ func (t *terminal) redrawOnRequest() {
 func (t *terminal) attach(v *viewer, made bool, resume *Resume) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	right, err := t.limited(v)
+	if err != nil {
+		return err
+	}
 	ofThisPeer := 0
 	for _, w := range t.viewers {
 		if w.peer.ID == v.peer.ID {
@@ -342,6 +350,9 @@ func (t *terminal) attach(v *viewer, made bool, resume *Resume) error {
 		v.live = v.next
 	}
 	v.acked = v.next
+	v.setRight(right)
+	v.welcomeRight = right
+	v.typingVersion = t.typingVersion
 	t.last++
 	v.number = t.last
 	t.viewers = append(t.viewers, v)
@@ -355,7 +366,7 @@ func (t *terminal) attach(v *viewer, made bool, resume *Resume) error {
 	v.sizeVersion = t.sizeVersion // the welcome tells it
 	v.welcomeSize = t.size
 	t.changed.Broadcast()
-	t.log.Info("viewer attached", "viewer", v.number, "peer", v.peer.ID.Short(), "right", v.right, "resumed", resume != nil)
+	t.log.Info("viewer attached", "viewer", v.number, "peer", v.peer.ID.Short(), "right", right, "resumed", resume != nil)
 	return nil
 }
 
@@ -379,31 +390,6 @@ func (t *terminal) detach(v *viewer, revoked bool) {
 	t.fit()
 	t.changed.Broadcast()
 	t.log.Info("viewer detached", "viewer", v.number, "peer", v.peer.ID.Short())
-}
-
-// roster is called with mu held.
-func (t *terminal) roster() Roster {
-	r := Roster{Viewers: make([]Viewer, 0, len(t.viewers))}
-	for _, v := range t.viewers {
-		r.Viewers = append(r.Viewers, Viewer{Viewer: v.number, Peer: v.peer.ID, Name: session.PrintableName(v.peer.Name), Right: v.right, Size: v.size})
-		if r.Answers == 0 && v.right == Control && !v.size.IsZero() {
-			r.Answers = v.number
-		}
-	}
-	slices.SortFunc(r.Viewers, func(a, b Viewer) int { return cmp.Compare(a.Viewer, b.Viewer) })
-	return r
-}
-
-// info is a snapshot for the host.
-func (t *terminal) info() Info {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	i := Info{ID: t.id, Name: t.name, Owner: t.owner, Size: t.size, Made: t.made, Used: t.used, Viewers: t.roster().Viewers, Output: t.ring.end}
-	if t.exit != nil {
-		exit := *t.exit
-		i.Exit = &exit
-	}
-	return i
 }
 
 // ended reports whether the program has; its name is then free.
@@ -433,6 +419,12 @@ func (q *inputQueue) take(buf []byte) (n, typed int) {
 		q.bytes = nil
 	}
 	return n, typed
+}
+
+// drop forgets what has not been typed, as if it had been.
+func (q *inputQueue) drop() {
+	q.taken += uint64(len(q.bytes) - q.ours)
+	q.bytes, q.ours = nil, 0
 }
 
 // extra adds a byte that we type on the viewer's behalf; it isn't counted as

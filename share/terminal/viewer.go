@@ -20,28 +20,38 @@ const (
 	// endEvery is how often it is typed while a program still reads: each of
 	// several programs, one after the other, meets the end of the same input.
 	endEvery = 250 * time.Millisecond
+	// pingEvery is how often a viewer's round trip is measured.
+	pingEvery = 5 * time.Second
 )
 
 // viewer is one attachment, on the host.
 type viewer struct {
 	terminal *terminal
 	peer     session.Peer
-	right    Right
+	host     bool  // a window of the host's own person
+	granted  Right // what was asked for, and granted
 	stream   session.Stream
 
 	// The terminal's mu guards the rest.
-	number      uint64
-	size        Size
-	welcomeSize Size
-	live        uint64 // output before it was printed before this viewer came
-	next        uint64 // the first byte not sent
-	acked       uint64 // the first byte not acknowledged
-	input       inputQueue
-	received    uint64 // bytes of input that arrived
-	lastTyped   byte
+	number    uint64
+	right     Right // at this moment
+	typedOnce bool  // it had the right to type at some time
+	asks      bool
+	size      Size
+	// What the welcome says: as it was when the viewer came.
+	welcomeSize  Size
+	welcomeRight Right
+	live         uint64 // output before it was printed before this viewer came
+	next         uint64 // the first byte not sent
+	acked        uint64 // the first byte not acknowledged
+	input        inputQueue
+	received     uint64 // bytes of input that arrived
+	lastTyped    byte
+	typedAt      time.Time
+	pings        pings
 	// What the viewer has been told.
-	rosterVersion, sizeVersion int
-	toldTaken                  uint64
+	rosterVersion, sizeVersion, typingVersion int
+	toldTaken                                 uint64
 
 	stopped bool
 	err     error // why, if it was not the viewer's wish
@@ -68,6 +78,7 @@ func (v *viewer) serve(ctx context.Context, made bool) error {
 		case <-over:
 		}
 	})
+	work.Go(func() { v.measure(over) })
 	if err := v.write(made); err != nil {
 		v.stop(err)
 	} else {
@@ -79,7 +90,8 @@ func (v *viewer) serve(ctx context.Context, made bool) error {
 	t.mu.Lock()
 	err := v.err
 	t.mu.Unlock()
-	t.detach(v, session.KindOf(err) == session.Revoked)
+	kind := session.KindOf(err)
+	t.detach(v, kind == session.Revoked || kind == session.Denied)
 	return err
 }
 
@@ -124,10 +136,15 @@ func (v *viewer) read(ended chan<- struct{}) error {
 		case ack:
 			err = v.acknowledged(uint64(m))
 		case end:
-			if err = v.mayControl("end the input"); err == nil && !finished {
+			var ok bool
+			if ok, err = v.endsInput(); ok && !finished {
 				finished = true
 				close(ended)
 			}
+		case ask:
+			v.terminal.asked(v)
+		case pong:
+			err = v.ponged(m)
 		default:
 			err = session.Errorf("terminal", session.Invalid, "frame %#02x is the host's to send", m.frameType())
 		}
@@ -137,47 +154,64 @@ func (v *viewer) read(ended chan<- struct{}) error {
 	}
 }
 
-// mayControl is the guard of everything but watching.
-func (v *viewer) mayControl(what string) error {
+// mayControl is the guard of everything but watching. Without the right it is
+// an error, unless the right was taken back in the meantime: what is then still
+// under way just has no effect. It is called with mu held.
+func (v *viewer) mayControl(what string) (bool, error) {
 	if v.right == Control {
-		return nil
+		return true, nil
 	}
 	v.terminal.log.Warn("refused: this viewer may only watch", "viewer", v.number, "peer", v.peer.ID.Short(), "what", what)
-	return session.Errorf("terminal", session.Denied, "this viewer may watch, but not %s", what)
+	if v.typedOnce {
+		return false, nil
+	}
+	return false, session.Errorf("terminal", session.Denied, "this viewer may watch, but not %s", what)
+}
+
+func (v *viewer) endsInput() (bool, error) {
+	v.terminal.mu.Lock()
+	defer v.terminal.mu.Unlock()
+	return v.mayControl("end the input")
 }
 
 func (v *viewer) typed(p []byte, finished bool) error {
-	if err := v.mayControl("type"); err != nil {
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ok, err := v.mayControl("type")
+	if err != nil {
 		return err
 	}
 	if finished {
 		return session.Errorf("terminal", session.Invalid, "input after its end")
 	}
-	t := v.terminal
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if v.received+uint64(len(p))-v.input.taken > InputWindow {
 		return session.Errorf("terminal", session.TooLarge, "more input than the terminal takes")
 	}
 	v.received += uint64(len(p))
+	if !ok {
+		v.input.taken += uint64(len(p))
+		t.changed.Broadcast()
+		return nil
+	}
 	v.lastTyped = p[len(p)-1]
+	t.noteTyping(v)
 	v.input.bytes = append(v.input.bytes, p...)
 	t.changed.Broadcast()
 	return nil
 }
 
 func (v *viewer) resized(s Size) error {
-	if err := v.mayControl("resize"); err != nil {
-		return err
-	}
 	t := v.terminal
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if ok, err := v.mayControl("resize"); !ok {
+		return err
+	}
 	if v.size != s {
 		v.size = s
-		t.rosterVersion++
 		t.fit()
-		t.changed.Broadcast()
+		t.rosterChanged()
 	}
 	return nil
 }
@@ -199,10 +233,12 @@ func (v *viewer) acknowledged(offset uint64) error {
 func (v *viewer) typeEnd(over <-chan struct{}) {
 	t := v.terminal
 	t.mu.Lock()
-	if v.received > 0 && v.lastTyped != '\n' && v.lastTyped != '\r' {
+	if v.right == Control { // it may have been taken back since
+		if v.received > 0 && v.lastTyped != '\n' && v.lastTyped != '\r' {
+			v.input.extra(endOfFile)
+		}
 		v.input.extra(endOfFile)
 	}
-	v.input.extra(endOfFile)
 	t.mu.Unlock()
 	t.changed.Broadcast()
 	tick := time.NewTicker(endEvery)
@@ -214,7 +250,7 @@ func (v *viewer) typeEnd(over <-chan struct{}) {
 			return
 		}
 		t.mu.Lock()
-		if len(v.input.bytes) == 0 {
+		if len(v.input.bytes) == 0 && v.right == Control {
 			v.input.extra(endOfFile)
 		}
 		t.mu.Unlock()
@@ -227,7 +263,7 @@ func (v *viewer) typeEnd(over <-chan struct{}) {
 func (v *viewer) write(made bool) error {
 	t := v.terminal
 	frames := appendFrame(nil, Welcome{
-		Terminal: t.id, Name: t.name, Right: v.right, Viewer: v.number,
+		Terminal: t.id, Name: t.name, Right: v.welcomeRight, Viewer: v.number,
 		Offset: v.next, Live: v.live, Made: made, Size: v.welcomeSize,
 	})
 	data := make([]byte, outputChunk)
@@ -267,6 +303,13 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 		if v.rosterVersion != t.rosterVersion {
 			v.rosterVersion = t.rosterVersion
 			frames = appendFrame(frames, t.roster())
+		}
+		if v.typingVersion != t.typingVersion {
+			v.typingVersion = t.typingVersion
+			frames = appendFrame(frames, Typing(t.typist))
+		}
+		if v.pings.wanted {
+			frames = appendFrame(frames, v.pings.next(time.Now()))
 		}
 		if v.toldTaken != v.input.taken {
 			v.toldTaken = v.input.taken
