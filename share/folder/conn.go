@@ -136,7 +136,7 @@ func (c *conn) handle(r *bufio.Reader, call *call) error {
 	if rep.ID != call.req.ID {
 		return violation("reply to request %d, want %d", rep.ID, call.req.ID)
 	}
-	if rep.Body && call.req.Op != opRead && call.req.Op != opList {
+	if rep.Body && call.req.Op != opRead && call.req.Op != opList && call.req.Op != opWatch {
 		return violation("%s answered with a body", call.req.Op)
 	}
 	call.rep, call.err = rep, rep.Error.err(string(call.req.Op))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"tandem/session"
 )
@@ -23,6 +24,7 @@ type conversation struct {
 	r       *bufio.Reader
 	w       *bufio.Writer
 	answers chan *answer
+	heard   chan struct{} // closed when no more requests will come
 }
 
 // answer is what becomes of one request.
@@ -39,7 +41,7 @@ func converseWith(st session.Stream, t *tree, write bool) *conversation {
 	return &conversation{
 		tree: t, write: write, stream: st,
 		r: bufio.NewReaderSize(st, blockSize), w: bufio.NewWriterSize(st, blockSize),
-		answers: make(chan *answer, underway),
+		answers: make(chan *answer, underway), heard: make(chan struct{}),
 	}
 }
 
@@ -48,6 +50,7 @@ func (c *conversation) serve(ctx context.Context) error {
 	replied := make(chan error, 1)
 	go func() { replied <- c.complete() }()
 	err := c.listen(ctx)
+	close(c.heard)
 	close(c.answers)
 	if failed := <-replied; failed != nil {
 		return failed // and that is why listen ended
@@ -57,6 +60,7 @@ func (c *conversation) serve(ctx context.Context) error {
 
 // listen reads requests.
 func (c *conversation) listen(ctx context.Context) error {
+	watching := false
 	for {
 		var req request
 		err := readMessage(c.r, &req)
@@ -70,6 +74,10 @@ func (c *conversation) listen(ctx context.Context) error {
 		if req.Body {
 			b = &body{r: c.r}
 		}
+		if watching {
+			return violation("a request after a watch")
+		}
+		watching = req.Op == opWatch
 		c.answers <- c.handle(ctx, req, b)
 		if b != nil {
 			// The client need not send the rest of what was refused.
@@ -138,7 +146,7 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		return a
 	}
 	switch req.Op {
-	case opPut, opMkdir, opCheck:
+	case opPut, opMkdir, opCheck, opRemove, opMove:
 		if !c.write {
 			a.err = session.Errorf("folder", session.Denied, "this share was opened for reading")
 			return a
@@ -158,6 +166,14 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		if a.err = c.tree.mkdir(req.Path); a.err == nil {
 			a.rep.Entry, a.err = c.stat(req.Path)
 		}
+	case opRemove:
+		a.rep.Trash, a.err = c.tree.remove(req.Path, time.Now())
+	case opMove:
+		if a.err = c.tree.move(req.Path, req.To, req.Force); a.err == nil {
+			a.rep.Entry, a.err = c.stat(req.To)
+		}
+	case opWatch:
+		a.write = func() error { return c.watch(ctx, req) }
 	case opCheck:
 		a.rep, a.err = c.check(ctx, req)
 	case opList:

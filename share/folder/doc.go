@@ -45,7 +45,7 @@
 // bytes; the share itself is "". A name is 1 to 255 bytes of UTF-8 without
 // control characters, "/", "\", ":" and NUL; it is not "." or "..", does not
 // end in a dot or a space, is not a device name of Windows ("nul", "com1.txt",
-// in either case), and does not begin with ".tandem-partial", which is ours.
+// in either case), and does not begin with ".tandem-", which is ours.
 // Both sides refuse other names from the other, and a server leaves them out of
 // its listings.
 //
@@ -98,6 +98,33 @@
 //
 // mkdir {path} → {"entry"}: makes a directory, and its parents. One that is
 // there already is no error.
+//
+// remove {path} → {"trash"}: moves a file or a directory with all below to the
+// trash, a directory ".tandem-trash" at the top of the share, and says where it
+// is now: in ".tandem-trash/20261122T130000Z-k3jv52xq/", named by the time in UTC
+// and eight random characters, under the path it had. Guests don't see it; the
+// share's owner does. What has been there for 30 days goes for good.
+//
+// move {path, "to", "force"} → {"entry"}: gives a file or directory another path.
+// Where something is already, the move fails with "exists", unless "force" is
+// true and both are files; the one at "to" is replaced then. A name that differs
+// only in case or normal form, on a file system that takes them for the same, is
+// not in the way of itself.
+//
+// watch {path, "recursive"} → body, without end. Each block is the JSON of some
+// changes:
+//
+//	{"changes": [{"path", "kind", "entry"}]}
+//
+// A path is relative to the share; its kind is "created", "changed" (a file's
+// size, time or executability) or "removed", and the entry what is there now, or
+// was. The removal of a directory stands for all below it, while a new one is
+// followed by what is in it. What comes and goes within a moment may not be told.
+// The body begins once all later changes will be told. The last request of a
+// stream is its only watch, and the client ends the stream to end it. A server
+// remembers at most 262144 entries (MaxWatched) for each, and ends it with
+// "too-large" beyond; it looks where the operating system hints, at everything
+// each minute, and every two seconds where there are no hints.
 //
 // # Interrupted puts and gets
 //

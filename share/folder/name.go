@@ -9,7 +9,9 @@ import (
 )
 
 const (
-	// partialDir is where unfinished files lie. Names that begin so are ours.
+	// reserved is how our own names begin, at the top of a share and elsewhere.
+	reserved = ".tandem-"
+	// partialDir is where unfinished files lie.
 	partialDir = ".tandem-partial"
 
 	maxName = 255
@@ -63,7 +65,7 @@ func badName(name string) string {
 		return "ends in a dot or a space"
 	case deviceName(name):
 		return "is a device on Windows"
-	case len(name) >= len(partialDir) && strings.EqualFold(name[:len(partialDir)], partialDir):
+	case len(name) >= len(reserved) && strings.EqualFold(name[:len(reserved)], reserved):
 		return "is reserved"
 	}
 	return ""
@@ -104,3 +106,6 @@ func split(path string) (dir, name string) {
 	}
 	return "", path
 }
+
+// within reports whether path is below dir.
+func within(path, dir string) bool { return strings.HasPrefix(path, dir+"/") }

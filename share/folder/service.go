@@ -127,6 +127,7 @@ func (s *Service) Serve(ctx context.Context, o session.Offer) error {
 	}
 	if h.Action == Write {
 		sh.tree.sweep(time.Now())
+		sh.tree.sweepTrash(time.Now())
 	}
 	if err := converseWith(st, sh.tree, h.Action == Write).serve(ctx); err != nil {
 		return errors.Join(err, st.Reset(err))

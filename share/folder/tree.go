@@ -21,6 +21,9 @@ type tree struct {
 	root *os.Root
 	exec bool // executable bits may be set
 
+	timing watchTiming
+	deaf   bool // no hints of changes are to be had
+
 	mu     sync.Mutex
 	staged map[string]bool // the partial files in use
 }
@@ -30,7 +33,7 @@ func openTree(dir string, exec bool) (*tree, error) {
 	if err != nil {
 		return nil, fileError("folder", dir, err)
 	}
-	return &tree{root: root, exec: exec, staged: make(map[string]bool)}, nil
+	return &tree{root: root, exec: exec, timing: usualTiming(), staged: make(map[string]bool)}, nil
 }
 
 func (t *tree) close() error { return t.root.Close() }
@@ -198,7 +201,7 @@ func (t *tree) pages(ctx context.Context, path, dir string, recursive bool, emit
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if path == "" && name == partialDir {
+		if path == "" && (name == partialDir || name == trashDir) {
 			continue
 		}
 		e, err := t.listed(path, name)

@@ -78,12 +78,17 @@ const (
 	opCheck op = "check"
 	opPut   op = "put"
 	opMkdir op = "mkdir"
+
+	opRemove op = "remove"
+	opMove   op = "move"
+	opWatch  op = "watch"
 )
 
 type request struct {
 	ID        uint64 `json:"id"`
 	Op        op     `json:"op"`
 	Path      string `json:"path"`
+	To        string `json:"to,omitempty"`
 	Body      bool   `json:"body,omitempty"`
 	Recursive bool   `json:"recursive,omitempty"`
 	Offset    int64  `json:"offset,omitempty"`
@@ -109,6 +114,9 @@ func (r request) check() error {
 	case r.Op == opPut && r.Offset > 0 && r.Size < 0:
 		return violation("offset of an unknown whole")
 	}
+	if err := checkPath(r.To); err != nil {
+		return err
+	}
 	return checkPath(r.Path)
 }
 
@@ -130,6 +138,7 @@ type reply struct {
 	Same   bool       `json:"same,omitempty"`
 	State  state      `json:"state,omitempty"`
 	Have   int64      `json:"have,omitempty"`
+	Trash  string     `json:"trash,omitempty"`
 }
 
 type trailer struct {
@@ -143,6 +152,11 @@ type page struct {
 	Entries []Entry    `json:"entries,omitempty"`
 	Skipped int        `json:"skipped,omitempty"`
 	Error   *wireError `json:"error,omitempty"`
+}
+
+// changes is a block of a watch.
+type changes struct {
+	Changes []Change `json:"changes"`
 }
 
 type wireError struct {

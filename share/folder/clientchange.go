@@ -1,0 +1,103 @@
+package folder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"tandem/session"
+)
+
+// Remove moves what is at path to the share's trash, where it is kept for 30
+// days, and says where in the share's directory it is. Guests do not see the
+// trash.
+func (c *Client) Remove(ctx context.Context, path string) (trash string, err error) {
+	if err := checkPath(path); err != nil {
+		return "", err
+	}
+	err = converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
+		rep, err := cn.do(request{Op: opRemove, Path: path}, nil)
+		trash = session.Printable(rep.Trash)
+		return err
+	})
+	return trash, err
+}
+
+// Move gives what is at path the path to. Its kind is Exists if something is
+// there, unless it is a file, as path is, and force is set.
+func (c *Client) Move(ctx context.Context, path, to string, force bool) error {
+	if err := errors.Join(checkPath(path), checkPath(to)); err != nil {
+		return err
+	}
+	return converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
+		_, err := cn.do(request{Op: opMove, Path: path, To: to, Force: force}, nil)
+		return err
+	})
+}
+
+// Watch tells each of the changes to what is at path, and below if recursive,
+// as they come, until ctx ends or each fails. Ready, if not nil, is called once
+// whatever happens from now on will be told.
+func (c *Client) Watch(ctx context.Context, path string, recursive bool, ready func(), each func([]Change) error) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	return converse(ctx, c.opener, c.share, Read, func(cn *conn) error {
+		_, err := cn.do(request{Op: opWatch, Path: path, Recursive: recursive}, func(rep reply, b *body) error {
+			if b == nil {
+				if rep.Error == nil {
+					return violation("watch without a body")
+				}
+				return nil
+			}
+			if ready != nil {
+				ready()
+			}
+			return readChanges(b, path, each)
+		})
+		return err
+	})
+}
+
+func readChanges(b *body, base string, each func([]Change) error) error {
+	for {
+		raw, err := b.block()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var block changes
+		if err := json.Unmarshal(raw, &block); err != nil {
+			return violation("changes are not valid JSON")
+		}
+		for _, ch := range block.Changes {
+			if err := ch.check(base); err != nil {
+				return err
+			}
+		}
+		if err := each(block.Changes); err != nil {
+			return err
+		}
+	}
+}
+
+// check refuses a change that is not one of those asked for.
+func (ch Change) check(base string) error {
+	if err := checkPath(ch.Path); err != nil || ch.Path == "" {
+		return forged("the peer tells of a change where nothing can be")
+	}
+	if _, name := split(ch.Path); ch.Entry.Name != name || ch.Entry.Size < 0 {
+		return forged("the peer tells of a change that makes no sense")
+	}
+	if ch.Path != base && base != "" && !within(ch.Path, base) {
+		return forged("the peer tells of a change elsewhere")
+	}
+	switch ch.Kind {
+	case Created, Changed, Removed:
+		return nil
+	}
+	return violation("a change of kind %q", session.Printable(string(ch.Kind)))
+}
