@@ -251,7 +251,10 @@ func (c *Client) Send(ctx context.Context, server, to string, body []byte) error
 			if err == nil && reply.Type == TypeSent {
 				return nil
 			}
-			again = again || errors.Is(err, errLost)
+			if errors.Is(err, errLost) {
+				again = true
+				live.u.hurry() // what was lost should not wait for the usual pause
+			}
 			worst = weigh(worst, err)
 		}
 		if !again || ctx.Err() != nil {

@@ -53,6 +53,16 @@ func (k *conn) serve(ctx context.Context) error {
 	return err
 }
 
+// over reports whether the connection has ended.
+func (k *conn) over() bool {
+	select {
+	case <-k.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // read handles what the server sends. Whatever it sends, memory stays bounded:
 // queues have limits, and answers nobody waits for are ignored.
 func (k *conn) read(ctx context.Context, cancel context.CancelCauseFunc) error {

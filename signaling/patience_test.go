@@ -240,3 +240,46 @@ func TestSendHurries(t *testing.T) {
 		})
 	})
 }
+
+// A connection that breaks under a message is replaced at once: somebody waits
+// for it to arrive.
+func TestLostMessageHurries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var connected []time.Time
+		scripted(t, func(ctx context.Context, ws *websocket.Conn) {
+			admit(ctx, ws, "localhost")
+			mu.Lock()
+			connected = append(connected, time.Now())
+			first := len(connected) == 1
+			mu.Unlock()
+			for {
+				_, data, err := ws.Read(ctx)
+				if err != nil {
+					return
+				}
+				m, err := signaling.Decode(data)
+				switch {
+				case err != nil || m.Type == signaling.TypeSend && first:
+					return
+				case m.Type == signaling.TypeSend:
+					_ = say(ctx, ws, `{"type":"sent","id":%d}`, m.ID)
+				default:
+					_ = say(ctx, ws, `{"type":"pong","id":%d}`, m.ID)
+				}
+			}
+		}, func(c *signaling.Client) {
+			time.Sleep(time.Minute)
+			began := time.Now()
+			if err := c.Send(t.Context(), "", c.Mailbox(), []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != 0 {
+				t.Errorf("it took %v to send it again", took)
+			}
+		})
+		if len(connected) != 2 {
+			t.Errorf("%d connections", len(connected))
+		}
+	})
+}

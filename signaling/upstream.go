@@ -99,7 +99,7 @@ func (u *upstream) rebind() {
 func (u *upstream) hurry() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.live != nil || time.Since(u.tried) < hurryPause {
+	if u.live != nil && !u.live.over() || time.Since(u.tried) < hurryPause {
 		return
 	}
 	select {

@@ -62,6 +62,7 @@ type Host struct {
 	invites       map[string]*Invite     // by nameplate
 	guests        map[pairing.Attempt]*guest
 	joins         map[pairing.Attempt]*join
+	servers       map[string]time.Duration // how long each took to confirm a letter; 0 if another was faster
 }
 
 // New makes a host. Run it, and Close it when done.
@@ -87,6 +88,7 @@ func New(cfg Config) *Host {
 		invites:       make(map[string]*Invite),
 		guests:        make(map[pairing.Attempt]*guest),
 		joins:         make(map[pairing.Attempt]*join),
+		servers:       make(map[string]time.Duration),
 	}
 }
 
@@ -144,20 +146,6 @@ func (h *Host) startLocked(work func()) bool {
 		h.work.Go(work)
 	}
 	return !h.closed
-}
-
-// send posts a letter through server, or through any other if that one can't
-// soon.
-func (h *Host) send(ctx context.Context, server, mailbox string, body []byte) error {
-	if server != "" {
-		soon, cancel := context.WithTimeout(ctx, h.cfg.patience.server)
-		err := h.cfg.Post.Send(soon, server, mailbox, body)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-	}
-	return h.cfg.Post.Send(ctx, "", mailbox, body)
 }
 
 // post sends a letter in the background. Signaling is best effort: what is

@@ -11,8 +11,8 @@ type patience struct {
 	setup time.Duration
 	// post bounds the sending of one letter.
 	post time.Duration
-	// server is how long a letter waits for the server that the conversation
-	// began at, before it goes through all.
+	// server is how long a letter waits at most for the server that the
+	// conversation began at, before it goes through all as well.
 	server time.Duration
 	// resend is how long a guest waits for an answer before it sends its last
 	// message again, which costs no attempt.

@@ -25,6 +25,7 @@ const (
 	iceCheck        = 25 * time.Millisecond
 	iceMaxChecks    = 200 // iceCheck × iceMaxChecks: how long a pair is tried
 	relayWait       = 300 * time.Millisecond
+	relayWaitAgain  = 150 * time.Millisecond // for a replacement: a gap may be growing
 	// streamRelayWait is how long relays over UDP have before those over TCP
 	// and TLS are tried.
 	streamRelayWait = 250 * time.Millisecond
@@ -100,6 +101,9 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	types := []ice.CandidateType{ice.CandidateTypeHost, ice.CandidateTypeServerReflexive, ice.CandidateTypeRelay}
 	wait := relayWait
 	udpRelay, began := make(chan struct{}), time.Now()
+	if c.generation > 0 {
+		wait = relayWaitAgain
+	}
 	sockets := &sockets{network: c.network}
 	needStream := began
 	if hasUDPRelay(urls) {

@@ -37,7 +37,9 @@ type carrier struct {
 	heard   atomic.Int64
 	heardOn atomic.Pointer[attempt]
 	proved  atomic.Int64
-	sent    recent
+	// used is when a stream's message was last written or read, likewise.
+	used atomic.Int64
+	sent recent
 
 	// gap is how long nothing had arrived when the path last changed.
 	gap atomic.Int64
@@ -56,7 +58,7 @@ func (c *carrier) receive(a *attempt, packet []byte) {
 	if !isDTLS(packet, c.established.Load()) {
 		return
 	}
-	now := int64(time.Since(c.began))
+	now := int64(c.clock())
 	a.heard.Store(now)
 	before := c.heard.Swap(now)
 	if last := c.heardOn.Swap(a); last != a && last != nil {
@@ -89,25 +91,29 @@ func isDTLS(packet []byte, established bool) bool {
 	return true
 }
 
-// use sends on a from now on. If the path before was silent, the last packets
+// switchTo sends on a from now on. If the path before was silent, the last packets
 // sent into it go out again, as they were: DTLS drops what the peer has after
 // all, and SCTP need not wait for its retransmission timer.
-func (c *carrier) use(a *attempt) {
+func (c *carrier) switchTo(a *attempt) {
 	old := c.current.Swap(a)
-	silent := old == nil || time.Since(c.began)-time.Duration(old.heard.Load()) > suspicious
+	silent := old == nil || c.clock()-time.Duration(old.heard.Load()) > suspicious
 	if conn := a.conn.Load(); conn != nil && silent {
 		c.sent.replay(func(p []byte) { _, _ = conn.Write(p) })
 	}
 }
 
+// clock is the time since the carrier began.
+func (c *carrier) clock() time.Duration { return time.Since(c.began) }
+
 // prove notes that a packet of the peer's has arrived: one that DTLS has
 // authenticated.
-func (c *carrier) prove() { c.proved.Store(int64(time.Since(c.began))) }
+func (c *carrier) prove() { c.proved.Store(int64(c.clock())) }
+
+// use notes that a stream has sent or received something.
+func (c *carrier) use() { c.used.Store(int64(c.clock())) }
 
 // silence is how long the peer has not been heard.
-func (c *carrier) silence() time.Duration {
-	return time.Since(c.began) - time.Duration(c.proved.Load())
-}
+func (c *carrier) silence() time.Duration { return c.clock() - time.Duration(c.proved.Load()) }
 
 func (c *carrier) ReadFrom(p []byte) (int, net.Addr, error) {
 	n, err := c.inbound.Read(p)

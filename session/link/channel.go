@@ -58,6 +58,7 @@ func (ch *channel) ReadMessage(buf []byte) (int, error) {
 	n, err := ch.readNext(buf)
 	if err == nil {
 		ch.received.Add(uint64(n))
+		ch.conn.carrier.use()
 		return n, nil
 	}
 	if ch.over() {
@@ -165,6 +166,7 @@ func (ch *channel) WriteMessage(b []byte) error {
 		return err
 	}
 	ch.sent.Add(uint64(len(b)))
+	ch.conn.carrier.use()
 	ch.conn.copies.sent(ch.id, ch.written, b)
 	ch.written++
 	return nil

@@ -47,6 +47,9 @@
 //	"restart"  Signaler and channel 0, both
 //	  step    string   "request" (answerer), "offer" (offerer), "answer" (answerer)
 //	  gen     integer  the generation; for a request, a counter of requests
+//	  silent  integer  in a request made because a path is silent, 1 more than the
+//	          generation of that path: the offerer ignores it if it has another
+//	          one by now
 //	  direct  bool     neither side gathers relays for this generation
 //	  ufrag, pwd string  ICE credentials of the generation; not in a request
 //	  cand    as above: those known at once
@@ -80,7 +83,8 @@
 // role is "offerer" or "answerer", that of the signer. Both identities are in
 // every signature, so a certificate that a third peer reuses identifies nobody
 // (RFC 8844). Candidates are not signed: a false one can only waste checks,
-// which carry passwords from the signed SDPs.
+// which carry passwords from the signed SDPs. Nor is silent: a false one can only
+// hold up a request, or repeat it.
 //
 // The answerer refuses an S1 that is not for it, not signed by its sender for
 // this context, more than two minutes past its expiry or further ahead of the
@@ -151,21 +155,30 @@
 // link-local addresses, at most eight, and server reflexive and relayed ones.
 // Loopback is offered only where there is nothing else, and accepted from a
 // peer only there. A relay outside of local networks is not asked to reach an
-// address inside one, and so does not learn it. mDNS and ICE-TCP candidates are not used. Nothing waits
-// before nomination but relayed pairs, 300 ms. Checks run every 25 ms, keepalives
-// every 500 ms. Relays over TCP and TLS are asked only where none over UDP has
-// answered for 250 ms, and no relay's permission is waited for.
+// address inside one, and so does not learn it. mDNS and ICE-TCP candidates are not
+// used. Nothing waits before nomination but relayed pairs: 300 ms for the first path,
+// 150 ms for one that replaces it. Checks run every 25 ms, keepalives every 500 ms.
+// Relays over TCP and TLS are asked only where none over UDP has answered for
+// 250 ms, and no relay's permission is waited for.
 //
 // A new path is made when our addresses change (compared four times a second), when
-// either clock advances by 10 s between two looks (the machine slept), when nothing was heard for
-// 2 s, on Rebind, before relay credentials expire, and, if the path is relayed,
-// to look for a direct one: 1, 5 and 20 s after it began and about every 45 s
-// from then on. The offerer makes it, with the next generation number; the
-// answerer asks for it by a request. Both keep the present path until the new one is
-// connected and receive on it for 3 s more; a new path that does not
-// connect in 12 s (6 s for a direct one) is given up. Restart envelopes go over
-// channel 0 and the Signaler at once, except those that look for a direct path,
-// which need channel 0 alone. An offer is repeated like S1.
+// either clock advances by 10 s between two looks (the machine slept), when the path
+// is silent, on Rebind, before relay credentials expire, and, if the path is relayed,
+// to look for a direct one: 1, 5 and 20 s after it began and about every 45 s from
+// then on. The offerer makes it, with the next generation number; the answerer asks
+// for it by a request. Both keep the present path until the new one is connected and
+// receive on it for 3 s more; a new path that does not connect in 12 s (6 s for a
+// direct one) is given up. Restart envelopes go over channel 0 and the Signaler at
+// once, except those that look for a direct path, which need channel 0 alone. An offer
+// is repeated after 0.3 s, 0.6 s and so on, as S1 is, and whenever the answerer asks
+// for a path that has been offered already.
+//
+// A path is silent when ICE has heard nothing for 2 s, and, while there are streams,
+// when the peer does not answer: a side of whose peer nothing has come for 250 ms, or
+// a round trip if that is more (a second, if no stream was used for 10 s), sends six
+// SCTP HEARTBEATs (RFC 9260, section 3.3.5) 50 ms apart, and waits two more round trips
+// and 50 ms. Each time that something comes by a path that was called silent, that
+// becomes longer by 300 ms, twice that and so on up to 2 s.
 //
 // The session ends when nothing that DTLS has authenticated was heard for
 // Config.DeadAfter, and when nothing is heard for 10 s after a sleep that was

@@ -56,6 +56,7 @@ type envelope struct {
 	Generation uint32   `json:"gen,omitempty"`
 	Candidates []string `json:"cand,omitempty"`
 	Step       string   `json:"step,omitempty"`
+	Silent     uint32   `json:"silent,omitempty"`
 	DirectOnly bool     `json:"direct,omitempty"`
 	Ufrag      string   `json:"ufrag,omitempty"`
 	Password   string   `json:"pwd,omitempty"`

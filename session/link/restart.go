@@ -16,8 +16,11 @@ func (r *roamer) replace(ctx context.Context, now time.Time, why string, planned
 		r.lastRequest = now
 		r.requests++
 		r.conn.log.Debug("asking for a new path", "why", why)
-		r.sendRestart(makeRestart(r.conn.config.Identity, &r.conn.transcript, answerer,
-			envelope{Step: stepRequest, Generation: r.requests}))
+		request := envelope{Step: stepRequest, Generation: r.requests}
+		if why == pathSilent {
+			request.Silent = r.current.generation + 1
+		}
+		r.sendRestart(makeRestart(r.conn.config.Identity, &r.conn.transcript, answerer, request))
 		return
 	}
 	if now.Sub(r.lastBegin) < restartPause {
@@ -49,7 +52,8 @@ func (r *roamer) begin(ctx context.Context, now time.Time, planned, directOnly b
 		Ufrag: a.ufrag, Password: a.password, Candidates: a.firstLocal(ctx),
 	})
 	r.sendRestart(r.offered)
-	r.resendDelay = resendFirst
+	r.lastOffer = now
+	r.resendDelay = restartFirst
 	r.resendAt = now.Add(r.resendDelay)
 	return nil
 }
@@ -98,8 +102,16 @@ func (r *roamer) receiveRestart(ctx context.Context, e *envelope) {
 			return
 		}
 		r.requests = e.Generation
+		if e.Silent != 0 && e.Silent <= r.current.generation {
+			return // that path has been replaced since
+		}
 		if r.next != nil && !r.next.directOnly && r.next.conn.Load() == nil {
-			return // an offer is on its way to the peer already
+			// An offer is on its way to the peer, or was lost while the peer had
+			// no connection to a server. It has one now.
+			if now := time.Now(); now.Sub(r.lastOffer) > offerPause {
+				r.offerAgain(now)
+			}
+			return
 		}
 		r.wanted = "the peer asked for it"
 	case stepOffer:

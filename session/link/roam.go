@@ -19,6 +19,8 @@ const (
 	wakeGrace = 10 * time.Second       // for the peer to be heard after that
 
 	resendFirst   = 500 * time.Millisecond
+	restartFirst  = 300 * time.Millisecond // the same for a replacement: somebody waits for it
+	offerPause    = 100 * time.Millisecond // between two offers of the same, whoever asks for it
 	resendSlowest = 4 * time.Second
 
 	attemptLimit = 12 * time.Second // for a replacement to work, counted from its beginning
@@ -34,6 +36,9 @@ const (
 var upgradeAfter = [...]time.Duration{time.Second, 4 * time.Second, 15 * time.Second}
 
 const upgradeInterval = 45 * time.Second
+
+// pathSilent is why a path is replaced of which nothing comes.
+const pathSilent = "the path is silent"
 
 // roamer owns the paths of a connection: which one is current, which one is
 // being tried, and when a new one is needed. One goroutine runs it; what others
@@ -57,6 +62,7 @@ type roamer struct {
 	planned       bool // next was begun although current works
 	nextLimit     time.Time
 	lastBegin     time.Time
+	lastOffer     time.Time
 	lastRequest   time.Time
 	wanted        string // why a new path is needed, or ""
 	requests      uint32 // counts the answerer's requests, so that none is replayed
@@ -75,6 +81,10 @@ type roamer struct {
 	woke      time.Time     // when we last woke, until the peer is heard
 	slept     time.Duration // how long we had slept then
 	ping      pinger
+	vigil     vigil
+	switched  time.Time // when the current path was taken
+	suspect   *attempt // the path that the vigil has called dead
+	suspected int64    // and when, on the carrier's clock
 	factsSent bool
 	retired   sync.WaitGroup
 
@@ -123,6 +133,9 @@ func (r *roamer) run(ctx context.Context) {
 	defer ticker.Stop()
 	pings := time.NewTimer(tick) // runs while bulk data flows
 	defer pings.Stop()
+	looks := time.NewTimer(tick) // runs while there are streams
+	defer looks.Stop()
+	listening := true
 	isConfirmed := r.isConfirmed
 	for {
 		var nextWake chan struct{}
@@ -148,6 +161,15 @@ func (r *roamer) run(ctx context.Context) {
 			r.watch(time.Now())
 			if interval := r.conn.governor.pingInterval(time.Now()); interval != 0 && interval < tick {
 				pings.Reset(interval)
+			}
+			if !listening {
+				listening = true
+				looks.Reset(0)
+			}
+		case <-looks.C:
+			next := r.listen(time.Now())
+			if listening = next != 0; listening {
+				looks.Reset(next)
 			}
 		case <-pings.C:
 			if interval := r.measure(time.Now()); interval != 0 {
@@ -348,7 +370,7 @@ func (r *roamer) step(ctx context.Context, now time.Time) {
 	switch state {
 	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
 		if r.wanted == "" && (r.next == nil || r.planned) {
-			r.wanted = "the path is silent"
+			r.wanted = pathSilent
 		}
 	}
 	if r.wanted != "" {
@@ -373,10 +395,17 @@ func (r *roamer) stepNext(now time.Time) {
 		r.retire(r.next, 0)
 		r.next = nil
 	case r.conn.role == offerer && r.next.conn.Load() == nil && now.After(r.resendAt):
-		r.offered.Candidates = r.next.known() // those that went by themselves may be lost as well
-		r.sendRestart(r.offered)
+		r.offerAgain(now)
 		r.resendLater(now)
 	}
+}
+
+// offerAgain repeats the offer of the replacement, with all candidates: those
+// that went by themselves may be lost as well.
+func (r *roamer) offerAgain(now time.Time) {
+	r.offered.Candidates = r.next.known()
+	r.lastOffer = now
+	r.sendRestart(r.offered)
 }
 
 // sendMainAgain sends S1 or S2 again, and with it all candidates: what was lost
@@ -394,7 +423,8 @@ func (r *roamer) resendLater(now time.Time) {
 func (r *roamer) promote(now time.Time) {
 	old := r.current
 	r.current, r.next = r.next, nil
-	r.conn.carrier.use(r.current)
+	r.switched, r.vigil.probes = now, 0
+	r.conn.carrier.switchTo(r.current)
 	r.conn.governor.forget()
 	r.retire(old, linger)
 	_, pair := r.current.status()
