@@ -83,8 +83,8 @@ type roamer struct {
 	ping      pinger
 	vigil     vigil
 	switched  time.Time // when the current path was taken
-	suspect   *attempt // the path that the vigil has called dead
-	suspected int64    // and when, on the carrier's clock
+	suspect   *attempt  // the path that the vigil has called dead
+	suspected int64     // and when, on the carrier's clock
 	factsSent bool
 	retired   sync.WaitGroup
 
