@@ -343,8 +343,9 @@ func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
 func (n *Node) Close() error {
 	n.once.Do(func() {
 		n.grants.Close()
-		n.own.end() // the services wait for those they serve
-		errs := []error{n.services.Close()}
+		errs := []error{n.services.terminal.Close()} // its viewers hear how they ended
+		n.own.end()                                  // the services wait for those they serve
+		errs = append(errs, n.services.Close())
 		if n.control != nil {
 			errs = append(errs, n.control.Close())
 		}
