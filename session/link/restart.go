@@ -102,16 +102,20 @@ func (r *roamer) receiveRestart(ctx context.Context, e *envelope) {
 			return
 		}
 		r.requests = e.Generation
-		if e.Silent != 0 && e.Silent <= r.current.generation {
+		next := r.next
+		switch {
+		case e.Silent != 0 && e.Silent <= r.current.generation:
 			return // that path has been replaced since
-		}
-		if r.next != nil && !r.next.directOnly && r.next.conn.Load() == nil {
+		case next == nil || next.directOnly:
+		case next.conn.Load() == nil:
 			// An offer is on its way to the peer, or was lost while the peer had
 			// no connection to a server. It has one now.
 			if now := time.Now(); now.Sub(r.lastOffer) > offerPause {
 				r.offerAgain(now)
 			}
 			return
+		case e.Silent != 0:
+			return // the peer has agreed to the next one since
 		}
 		r.wanted = "the peer asked for it"
 	case stepOffer:

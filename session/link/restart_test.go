@@ -1,6 +1,10 @@
 package link
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pion/ice/v4"
+)
 
 // A request because of a path that has been replaced since is ignored: the
 // answerer sent it before it knew. Any other makes a new path.
@@ -14,16 +18,26 @@ func TestStaleRequest(t *testing.T) {
 	// The goroutine that owns these has ended.
 	r := a.trunk.roam
 	r.current.generation, r.started = 3, true
+	next := &attempt{generation: 4}
+	next.conn.Store(&ice.Conn{}) // it has been answered
 	for n, c := range []struct {
 		silent uint32
+		next   *attempt
 		heeded bool
-	}{{0, true}, {1, false}, {3, false}, {4, true}, {5, true}} {
-		r.wanted = ""
+	}{
+		{0, nil, true},
+		{1, nil, false},
+		{3, nil, false},
+		{4, nil, true},
+		{4, next, false},
+		{0, next, true},
+	} {
+		r.wanted, r.next = "", c.next
 		request := makeRestart(b.config.Identity, &b.trunk.transcript, answerer,
 			envelope{Step: stepRequest, Generation: uint32(n) + 1, Silent: c.silent})
 		r.receiveRestart(t.Context(), &request)
 		if heeded := r.wanted != ""; heeded != c.heeded {
-			t.Errorf("silent %d on generation %d: heeded %v", c.silent, r.current.generation, heeded)
+			t.Errorf("silent %d on generation %d, next %v: heeded %v", c.silent, r.current.generation, c.next != nil, heeded)
 		}
 	}
 }

@@ -40,6 +40,9 @@ const upgradeInterval = 45 * time.Second
 // pathSilent is why a path is replaced of which nothing comes.
 const pathSilent = "the path is silent"
 
+// pathReplaced is what the log says when a new path is taken.
+const pathReplaced = "path replaced"
+
 // roamer owns the paths of a connection: which one is current, which one is
 // being tried, and when a new one is needed. One goroutine runs it; what others
 // may touch is marked.
@@ -428,7 +431,7 @@ func (r *roamer) promote(now time.Time) {
 	r.conn.governor.forget()
 	r.retire(old, linger)
 	_, pair := r.current.status()
-	r.conn.log.Debug("path replaced", "generation", r.current.generation)
+	r.conn.log.Debug(pathReplaced, "generation", r.current.generation)
 	r.observe(now, pair, ice.ConnectionStateConnected)
 }
 
