@@ -1,5 +1,7 @@
 package terminal
 
+import "bytes"
+
 // keyKind says what a person did at the keyboard.
 type keyKind byte
 
@@ -26,10 +28,10 @@ type escapes struct {
 	pending bool // char was typed and held back
 }
 
-// split cuts p into keys. Their text shares p's memory, or is new.
+// split cuts p into keys, whose text doesn't share p's memory.
 func (e *escapes) split(p []byte) []key {
 	if e.char == 0 {
-		return []key{{text: p}}
+		return []key{{text: bytes.Clone(p)}}
 	}
 	var keys []key
 	text := make([]byte, 0, len(p)+1)

@@ -57,3 +57,16 @@ func TestEscapesSplitAnywhere(t *testing.T) {
 		}
 	})
 }
+
+// TestKeysOutliveTheirBuffer: keys are sent on while the next ones are read.
+func TestKeysOutliveTheirBuffer(t *testing.T) {
+	for _, char := range []byte{0, '~'} {
+		e := escapes{char: char}
+		buf := []byte("first")
+		keys := e.split(buf)
+		copy(buf, "other")
+		if len(keys) != 1 || string(keys[0].text) != "first" {
+			t.Errorf("with %q as the escape: %q", char, keys[0].text)
+		}
+	}
+}
