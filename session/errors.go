@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 )
 
 // Kind says what sort of thing went wrong. It crosses the wire as its string.
@@ -100,6 +102,21 @@ func KindOf(err error) Kind {
 		return Timeout
 	case errors.Is(err, context.Canceled):
 		return Canceled
+	}
+	return Internal
+}
+
+// FileKind is the kind of a failed operation on a file.
+func FileKind(err error) Kind {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return NotFound
+	case errors.Is(err, fs.ErrExist):
+		return Exists
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return Denied
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return NoSpace
 	}
 	return Internal
 }

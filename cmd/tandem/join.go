@@ -15,7 +15,8 @@ import (
 )
 
 func newJoin(io stdio, f *flags) *cobra.Command {
-	return &cobra.Command{
+	var record recordFlags
+	cmd := &cobra.Command{
 		Use:   "join CODE|LINK",
 		Short: "Join a share with its code or link",
 		Long: strings.TrimSpace(`
@@ -26,12 +27,18 @@ other verbs in other terminals use the same session.`),
   tandem join 'https://tandem.example/j#…'`,
 		Args: takes(1, 4),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runJoin(cmd.Context(), io, f, strings.Join(args, "-"))
+			recording, err := record.recording(io)
+			if err != nil {
+				return err
+			}
+			return runJoin(cmd.Context(), io, f, strings.Join(args, "-"), recording)
 		},
 	}
+	record.addToGuest(cmd.Flags())
+	return cmd
 }
 
-func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
+func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *terminal.Recording) error {
 	if err := node.CheckInvite(invite); err != nil {
 		return err
 	}
@@ -98,7 +105,7 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string) error {
 		return stay(ctx, peer)
 	}
 	fmt.Fprintln(io.out, "Opening the terminal. Enter ~ . leaves it.")
-	return attach(ctx, io, peer, terminal.Request{Right: right})
+	return attach(ctx, io, peer, terminal.Request{Right: right}, recording)
 }
 
 // printJoined shows who was reached and what they offer.
@@ -164,7 +171,7 @@ func notice(s stdio, text string) {
 
 // attach connects this terminal to a peer's, and ends the program as the
 // remote one ended.
-func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Request) error {
+func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Request, recording *terminal.Recording) error {
 	out, ok := s.out.(*os.File)
 	if !ok {
 		return usagef("a terminal needs a standard output that is a file or terminal")
@@ -175,7 +182,7 @@ func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Requ
 	}
 	request.Env = localeEnv(s)
 	shown := false
-	options := terminal.Options{Events: func(terminal.Event) { shown = true }}
+	options := terminal.Options{Recording: recording, Events: func(terminal.Event) { shown = true }}
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }
 	}

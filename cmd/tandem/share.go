@@ -17,11 +17,13 @@ import (
 
 	"tandem/session"
 	"tandem/share/node"
+	"tandem/share/terminal"
 )
 
 func newShare(io stdio, f *flags) *cobra.Command {
 	var share node.Share
 	var approve string
+	var record recordFlags
 	var run []string
 	cmd := &cobra.Command{
 		Use:   "share [DIR]",
@@ -59,6 +61,8 @@ itself, which guests on the same network find by the code.`),
 				return usagef("--executables needs --write")
 			case !share.Terminal && share.ViewOnly:
 				return usagef("--view-only needs --terminal")
+			case !share.Terminal && record.given():
+				return usagef("--record needs --terminal")
 			case approve != "ask" && approve != "always":
 				return usagef("--approve takes ask or always, not %q", approve)
 			case share.Uses < 1 || share.Uses > 1000:
@@ -66,12 +70,17 @@ itself, which guests on the same network find by the code.`),
 			case share.Expires < time.Second || share.Expires > 30*24*time.Hour:
 				return usagef("--expires takes 1s to 720h")
 			}
-			return runShare(cmd.Context(), io, f, share, approve == "always")
+			recording, err := record.recording(io)
+			if err != nil {
+				return err
+			}
+			return runShare(cmd.Context(), io, f, share, recording, approve == "always")
 		},
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&share.Terminal, "terminal", false, "share a terminal")
 	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
+	record.addTo(fs)
 	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
 	fs.BoolVar(&share.Executables, "executables", false, "guests may put executable files into the folder")
 	fs.StringArrayVar(&run, "run", nil, "guests may run this program under this name, with exactly these arguments: NAME='PROGRAM ARGUMENT…', or a JSON array of them; may be repeated")
@@ -83,7 +92,7 @@ itself, which guests on the same network find by the code.`),
 	return cmd
 }
 
-func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always bool) error {
+func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recording *terminal.Recording, always bool) error {
 	cfg, err := nodeConfig(io, f)
 	if err != nil {
 		return err
@@ -100,7 +109,7 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, prompt, share, g) }
 	}
 
-	cfg.Term = io.env("TERM")
+	cfg.Term, cfg.Recording = io.env("TERM"), recording
 	if share.Folder != "" { // a terminal beside a folder begins in it
 		if cfg.Dir, err = filepath.Abs(share.Folder); err != nil {
 			return err
@@ -118,6 +127,7 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, always 
 	if f.json {
 		out.print(node.Event{
 			Event: node.EventInvite, Code: shared.Code, Link: shared.Link, Expires: shared.Expires, Offers: shared.Offers,
+			Recording: shared.Recording,
 		})
 	} else {
 		printInvite(io, share, shared)
@@ -171,7 +181,11 @@ func printInvite(io stdio, share node.Share, s *node.Shared) {
 	}
 	fmt.Fprintf(io.out, "\n  code         %s\n  link         %s\n", s.Code, s.Link)
 	fmt.Fprintf(io.out, "  offers       %s\n", column(describeRights(s.Offers)))
-	fmt.Fprintf(io.out, "  to           %s, until %s\n\n", guests, expires)
+	fmt.Fprintf(io.out, "  to           %s, until %s\n", guests, expires)
+	if s.Recording != "" {
+		fmt.Fprintf(io.out, "  recording    %s\n", session.Printable(s.Recording))
+	}
+	fmt.Fprintln(io.out)
 	if s.Server == "" {
 		fmt.Fprintf(io.out, "A guest on this network runs   tandem join %s\n", s.Code)
 	} else {

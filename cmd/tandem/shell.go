@@ -16,6 +16,7 @@ const shellFailure = 255
 
 func newShell(io stdio, f *flags) *cobra.Command {
 	var view bool
+	var record recordFlags
 	cmd := &cobra.Command{
 		Use:   "shell PEER [-- PROGRAM [ARGUMENT…]]",
 		Short: "Open a peer's terminal, or run a program there",
@@ -31,7 +32,11 @@ program did, and with 255 for a failure of tandem's own.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
+			recording, err := record.recording(io)
+			if err != nil {
+				return err
+			}
+			err = withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
 				if _, running := b.(*node.Client); args[0] == node.Own && !running {
 					return &session.Error{
 						Op: "shell", Kind: session.NotFound, Text: "no tandem of yours is running here",
@@ -42,7 +47,7 @@ program did, and with 255 for a failure of tandem's own.`,
 				if view {
 					request.Right = terminal.View
 				}
-				return attach(ctx, io, node.Bound{Backend: b, Peer: args[0]}, request)
+				return attach(ctx, io, node.Bound{Backend: b, Peer: args[0]}, request, recording)
 			})
 			var exit exitError
 			var usage usageError
@@ -53,6 +58,8 @@ program did, and with 255 for a failure of tandem's own.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&view, "view", false, "only watch")
+	fs := cmd.Flags()
+	fs.BoolVar(&view, "view", false, "only watch")
+	record.addToGuest(fs)
 	return cmd
 }

@@ -26,6 +26,8 @@ const (
 	EventMissed = "missed" // Peer, Reason: they were let in and did not connect
 	EventLeft   = "left"   // Peer, Reason: the session has ended
 	EventEnded  = "ended"  // the share is over
+	// A terminal's recording (Recording) has ended, or has not begun, for Reason.
+	EventUnrecorded = "unrecorded"
 )
 
 // Event is one thing that happened; which fields are set depends on Event.
@@ -45,6 +47,8 @@ type Event struct {
 	Viewer  uint64        `json:"viewer,omitempty"` // its number at the terminal
 	Reason  string        `json:"reason,omitempty"`
 	Left    int           `json:"left,omitempty"`
+	// Recording is the file that what happens in a share's terminal is kept in.
+	Recording string `json:"recording,omitempty"`
 	// Unreported is how many events of this kind were left out before this one.
 	Unreported int `json:"unreported,omitempty"`
 }

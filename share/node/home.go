@@ -17,6 +17,11 @@ type Home struct {
 	State string
 }
 
+// Recordings is the folder for recordings of terminals.
+func (h Home) Recordings() string {
+	return filepath.Join(h.State, "recordings") + string(os.PathSeparator)
+}
+
 // FindHome is TANDEM_HOME for both folders if it is set, and otherwise the
 // platform's: XDG_CONFIG_HOME and XDG_STATE_HOME or their defaults on Unix,
 // the user's Library or AppData folders elsewhere.

@@ -19,6 +19,7 @@ import (
 	"tandem/session/identity"
 	"tandem/session/link"
 	"tandem/session/pairing"
+	"tandem/share/terminal"
 	"tandem/signaling"
 )
 
@@ -43,6 +44,9 @@ type Config struct {
 	Dir string
 	// Term is TERM for the terminal of a share; empty means a common one.
 	Term string
+	// Recording records every terminal here; nil records none. An empty path is
+	// the home's folder for recordings.
+	Recording *terminal.Recording
 	// Subsystems are programs that guests who may run any program find under
 	// these names: what their ssh needs here besides a shell.
 	Subsystems map[string][]string
@@ -168,7 +172,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Dir, cfg.Subsystems, targets{device.ID(), n.grants}, n.asked, cfg.Log)
+	n.services = newServices(cfg.Dir, cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, cfg.Log)
 	n.post = newPost(key, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())

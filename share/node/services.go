@@ -27,10 +27,11 @@ type services struct {
 }
 
 func newServices(
-	dir string, subsystems map[string][]string, grants forward.Grants, asked func(string, uint64, session.Peer), log *slog.Logger,
+	dir string, subsystems map[string][]string, recording *terminal.Recording, grants forward.Grants,
+	asked func(string, uint64, session.Peer), log *slog.Logger,
 ) *services {
 	return &services{
-		terminal: terminal.New(terminal.Config{Dir: dir, Asked: asked, Logger: log}),
+		terminal: terminal.New(terminal.Config{Dir: dir, Asked: asked, Recording: recording, Logger: log}),
 		folder:   folder.New(),
 		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
 		command:  command.New(command.Config{Dir: dir, Pinned: subsystems, Logger: log}),

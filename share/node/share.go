@@ -65,6 +65,8 @@ type Shared struct {
 	Server  string // to be given with the code, if guests can't know it
 	Expires time.Time
 	Offers  []Right
+	// Recording is the file the shared terminal is recorded in, if it is.
+	Recording string
 	// Here reports whether Own names this node in the verbs of other windows.
 	Here bool
 }
@@ -106,6 +108,9 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 		return nil, err
 	}
 	shared := &Shared{Code: invite.Code(), Expires: invite.Expires(), Offers: rights, Here: n.control != nil}
+	if s.Terminal {
+		shared.Recording = n.services.recording()
+	}
 	// The number is ours at this server, and may be somebody else's at another.
 	servers := []string{nameplate.Server}
 	var advert io.Closer
@@ -191,11 +196,14 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		rights = append(rights, Right{Service: folder.Name, Resource: name, Actions: actions})
 	}
 	if s.Terminal && !s.ViewOnly {
-		// Whoever may type into a shell can run any program, and look around.
-		rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}},
-			Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
-		for _, name := range slices.Sorted(maps.Keys(n.cfg.Subsystems)) {
-			rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
+		// Whoever may type into a shell can look around, and run any program; but
+		// no recording has what runs beside a terminal.
+		rights = append(rights, Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
+		if n.cfg.Recording == nil || !n.cfg.Recording.Required {
+			rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}})
+			for _, name := range slices.Sorted(maps.Keys(n.cfg.Subsystems)) {
+				rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Commands)) {

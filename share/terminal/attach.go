@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -21,6 +22,8 @@ type Options struct {
 	// Clipboard lets programs write to the person's clipboard (OSC 52); they
 	// can never read it.
 	Clipboard bool
+	// Recording, if not nil, records what the terminal shows.
+	Recording *Recording
 	// Notice shows the person a message, such as "connection lost,
 	// reattaching…". nil writes it to the terminal in a line of its own, or
 	// nowhere if output is not a terminal.
@@ -53,12 +56,19 @@ type Opener func(ctx context.Context, h session.Header) (session.Stream, error)
 // kind Integrity or Invalid if the host broke the protocol, and with the
 // context's error if that ended or the process was asked to end.
 func Attach(ctx context.Context, stream session.Stream, tty TTY, opts Options) (Result, error) {
+	kept, err := keepRecording(opts.Recording, Request{}, tty)
+	if err != nil {
+		_ = stream.Close()
+		return Result{}, err
+	}
+	defer kept.close()
 	ctx, c, err := openConsole(ctx, tty, opts)
 	if err != nil {
 		_ = stream.Close()
 		return Result{}, err
 	}
 	defer c.close()
+	c.kept = kept
 	defer c.restoreOnPanic()
 	return c.attach(ctx, stream)
 }
@@ -77,10 +87,16 @@ func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Option
 	if request.IsZero() {
 		request.Size = tty.Size()
 	}
+	request.Record = opts.Recording != nil
 	header, err := request.Header()
 	if err != nil {
 		return Result{}, err
 	}
+	kept, err := keepRecording(opts.Recording, request, tty)
+	if err != nil {
+		return Result{}, err
+	}
+	defer kept.close()
 	stream, err := open(ctx, header)
 	if err != nil {
 		return Result{}, err
@@ -92,6 +108,7 @@ func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Option
 	}
 	defer c.close()
 	defer c.restoreOnPanic()
+	c.kept = kept
 
 	result, err := c.attach(ctx, stream)
 	for err == nil && result.Lost != nil {
@@ -160,6 +177,9 @@ func (c *console) open(ctx context.Context, open Opener, request Request) (_ ses
 
 // worthRetrying tells a failing path from a host's refusal.
 func worthRetrying(err error) bool {
+	if errors.As(err, new(unrecordedError)) {
+		return false
+	}
 	var refused *session.Error
 	if !errors.As(err, &refused) {
 		return true // the stream itself failed
@@ -227,6 +247,9 @@ func (a *attachment) receive() error {
 			return err
 		}
 		if output, ok := event.(Output); ok {
+			if err := a.console.kept.output(output.Data); err != nil {
+				return err
+			}
 			if err := a.show(output); err != nil {
 				return session.Errorf("show output", session.Internal, "%w", err)
 			}
@@ -237,18 +260,26 @@ func (a *attachment) receive() error {
 		case Welcome:
 			a.welcome = e
 			close(a.welcomed)
+			a.console.kept.resize(e.Size)
 			if a.console.back != nil {
 				a.console.back()
 				a.console.back = nil
 			}
 		case Roster:
 			a.answers = e.Answers == a.welcome.Viewer
+			a.console.recorded(e.Recorded)
+		case Size:
+			a.console.kept.resize(e)
 		case Gap:
 			a.console.skip()
+			a.console.kept.mark(fmt.Sprintf("%d bytes are missing here: the connection was too slow for them", e.To-e.From))
 			a.console.notice("%d bytes of output were skipped", e.To-e.From)
 		case Exit:
 			a.exit = &e
 			return nil
+		}
+		if err := a.console.kept.failure(); err != nil {
+			a.console.notice("%s", err)
 		}
 		// The stream tells by itself when it is broken.
 		_ = a.client.Ack(a.client.Offset())
@@ -291,7 +322,9 @@ func (a *attachment) relay(ctx context.Context) (detached bool) {
 			case k.kind == keyHelp:
 				a.console.help()
 			case k.kind == keyText && right != View:
-				_ = a.client.Input(k.text)
+				if a.console.kept.input(k.text) == nil { // or output fails soon
+					_ = a.client.Input(k.text)
+				}
 			case k.kind == keyEnd && right != View:
 				_ = a.client.End()
 			}

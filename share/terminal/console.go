@@ -47,6 +47,8 @@ type console struct {
 	read   chan struct{} // closed when input is read no more
 	work   sync.WaitGroup
 	back   func() // called at the next welcome, if not nil
+	kept   *keptRecording
+	told   bool // that the host records
 
 	restoring sync.Once
 	unraw     func()

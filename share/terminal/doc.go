@@ -25,6 +25,7 @@
 //	resume       {"terminal": ID, "offset": N}: go on with exactly that terminal
 //	             from that offset
 //	hangup       true: a new terminal ends when the viewer it is made for leaves
+//	record       true: the viewer keeps a recording; everybody gets to see that
 //	list         true: attach to nothing; the answer is an INFO frame for each living
 //	             terminal that the resource stands for, and the end of the stream
 //
@@ -77,10 +78,10 @@
 //	0x05 ROSTER   JSON: viewers, an array of {viewer, peer, name, right, cols, rows,
 //	              host (true for the host's own person), asks (true while it asks to
 //	              type), rtt (the last round trip of a PING, ns), typed (how long ago it
-//	              last typed, ns, 0 for never)}; answers, the number of the viewer whose
+//	              last typed, ns, 0 for never), records (true if it said so)}; answers, the number of the viewer whose
 //	              terminal answers queries, typist, that of who typed last, each 0 for
-//	              nobody; pinned (true: the host has fixed the size). Sent at the start
-//	              and after each change; of rtt, after notable ones, and of typed and
+//	              nobody; pinned (true: the host has fixed the size); recorded (true while
+//	              the host records). Sent at the start and after each change; of rtt, after notable ones, and of typed and
 //	              typist, see TYPING
 //	0x06 TAKEN    uint64: how many bytes of input the program's terminal has taken
 //	              from this viewer in all, those dropped for want of the right included
@@ -89,7 +90,7 @@
 //	0x0c INFO     JSON, only in answer to list and "manage": id, name, owner, size
 //	              {cols, rows}, made and used (RFC 3339), idle (how long nothing was typed
 //	              or printed, ns), output (bytes), viewers and typist as in ROSTER,
-//	              program (what runs in front), shared, pinned, kept_out (an array of
+//	              program (what runs in front), shared, pinned, recorded, kept_out (an array of
 //	              {id, name}), exit
 //	0x0d PING     uint64, one more than the last: the viewer answers at once. Sent at the
 //	              start and every 5 s, once the last is answered
@@ -152,6 +153,16 @@
 // and read the answer as input. Exactly one viewer lets queries through to
 // the person's terminal: the one the roster names, the longest attached that
 // types and has a size. Output before WELCOME's live is never answered.
+//
+// # Recordings
+//
+// The host may record terminals, and so may every viewer, each in a file of its
+// own in the format that internal/cast specifies: what the program prints and
+// the sizes, and what is typed only if that is asked for. Everybody attached is
+// told. The host's recordings have every byte of output in order; if its disk
+// is too slow for that or full, the recording says what is missing or ends,
+// and nobody waits. A recording that is required is the other way round: output
+// is written before anybody sees it, and if it can't be, the terminal ends.
 //
 // # What the viewer lets through
 //

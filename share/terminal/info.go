@@ -28,6 +28,10 @@ type Info struct {
 	Typist uint64 `json:"typist,omitempty"`
 	// Pinned says that the host has fixed the size.
 	Pinned bool `json:"pinned,omitempty"`
+	// Recorded says that the host records it; Recording is the file it is or was
+	// recorded in, which stays at home.
+	Recorded  bool   `json:"recorded,omitempty"`
+	Recording string `json:"-"`
 	// KeptOut are those whom the host has made leave.
 	KeptOut []session.Peer `json:"kept_out,omitempty"`
 	Exit    *Exit          `json:"exit,omitempty"` // nil while the program runs
@@ -46,6 +50,7 @@ func (t *terminal) info() Info {
 		ID: t.id, Name: t.name, Owner: t.owner, Size: t.size, Made: t.made, Used: t.used,
 		Idle: max(time.Since(t.used), 0), Output: t.ring.end, Viewers: r.Viewers,
 		Program: session.PrintableName(program), Shared: t.shared, Typist: r.Typist, Pinned: r.Pinned,
+		Recorded: r.Recorded, Recording: t.recording,
 	}
 	for _, l := range t.limits {
 		if l.right == "" {

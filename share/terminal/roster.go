@@ -21,6 +21,8 @@ type Roster struct {
 	Typist uint64 `json:"typist,omitempty"`
 	// Pinned says that the host has fixed the terminal's size.
 	Pinned bool `json:"pinned,omitempty"`
+	// Recorded says that the host records what the terminal shows.
+	Recorded bool `json:"recorded,omitempty"`
 }
 
 // Viewer is one attachment, as everybody sees it.
@@ -39,6 +41,8 @@ type Viewer struct {
 	RTT time.Duration `json:"rtt,omitempty"`
 	// Typed is how long before the roster was sent it last typed; 0 if never.
 	Typed time.Duration `json:"typed,omitempty"`
+	// Records says that the viewer keeps a recording of its own, as it says.
+	Records bool `json:"records,omitempty"`
 }
 
 // Typing says that this viewer has begun to type.
@@ -60,11 +64,11 @@ func checkViewers(viewers []Viewer) bool {
 // roster is called with mu held.
 func (t *terminal) roster() Roster {
 	now := time.Now()
-	r := Roster{Viewers: make([]Viewer, 0, len(t.viewers)), Typist: t.typist, Pinned: !t.pinned.IsZero()}
+	r := Roster{Viewers: make([]Viewer, 0, len(t.viewers)), Typist: t.typist, Pinned: !t.pinned.IsZero(), Recorded: t.recorded}
 	for _, v := range t.viewers {
 		shown := Viewer{
 			Viewer: v.number, Peer: v.peer.ID, Name: session.PrintableName(v.peer.Name), Right: v.right, Size: v.size,
-			Host: v.host, Asks: v.asks, RTT: v.latency(now),
+			Host: v.host, Asks: v.asks, RTT: v.latency(now), Records: v.records,
 		}
 		if !v.typedAt.IsZero() {
 			shown.Typed = max(now.Sub(v.typedAt), 1)

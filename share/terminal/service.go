@@ -53,6 +53,8 @@ type Config struct {
 	RingSize int
 	// Asked, if not nil, hears of viewers that would like to type.
 	Asked func(terminal string, viewer uint64, peer session.Peer)
+	// Recording records every terminal; nil records none.
+	Recording *Recording
 	// Logger takes what the host's operator may want to know; nil means nobody.
 	Logger *slog.Logger
 }
@@ -65,6 +67,7 @@ type Params struct {
 	Argv   []string          `json:"argv,omitempty"`
 	Resume *Resume           `json:"resume,omitempty"`
 	Hangup bool              `json:"hangup,omitempty"`
+	Record bool              `json:"record,omitempty"`
 	// Named picks one of the terminals that an empty resource stands for.
 	Named string `json:"name,omitempty"`
 	// List asks for the terminals that the resource stands for, and for nothing
@@ -159,7 +162,7 @@ func (s *Service) serve(ctx context.Context, offer session.Offer, host bool) err
 	if err != nil {
 		return err
 	}
-	v := &viewer{terminal: t, peer: offer.Peer(), host: host, granted: right, size: params.Size}
+	v := &viewer{terminal: t, peer: offer.Peer(), host: host, granted: right, records: params.Record, size: params.Size}
 	if err := t.attach(v, made, params.Resume); err != nil {
 		return err
 	}
@@ -342,6 +345,9 @@ func (s *Service) make(name string, shared bool, owner session.PeerID, p Params)
 			s.config.Asked(name, viewer, peer)
 		}
 	}
+	if err := t.beginRecording(s.config.Recording, l.env); err != nil {
+		return nil, err
+	}
 	program, err := startProcess(l)
 	switch kind := session.KindOf(err); {
 	case err == nil:
@@ -349,13 +355,15 @@ func (s *Service) make(name string, shared bool, owner session.PeerID, p Params)
 		t.log.Info("terminal started", "program", session.Printable(l.argv[0]), "owner", owner.Short())
 	case kind == session.NotFound, kind == session.Denied:
 		_, text := session.Public(err)
-		t.ring.write([]byte("tandem: " + text + "\r\n"))
+		t.printed([]byte("tandem: " + text + "\r\n"))
 		code := 126
 		if kind == session.NotFound {
 			code = 127
 		}
 		t.finish(Exit{Code: code})
+		t.endRecording()
 	default:
+		t.endRecording()
 		s.log.Warn("start terminal", "error", err)
 		return nil, err
 	}

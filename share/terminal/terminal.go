@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/share/terminal/internal/cast"
 )
 
 const (
@@ -50,6 +51,11 @@ type terminal struct {
 	gone    chan struct{} // closed when the program has ended and exit is set
 	workers sync.WaitGroup
 
+	// Set before the terminal is used, and not changed after that:
+	recorder    *cast.Recorder // nil if nothing is recorded
+	recording   string         // its file
+	recordInput bool
+
 	mu      sync.Mutex
 	changed *sync.Cond // anything below, or of a viewer, has changed
 	ring    ring
@@ -60,9 +66,11 @@ type terminal struct {
 	inputs  []*inputQueue
 	last    uint64 // the number of the newest viewer
 	used    time.Time
-	typist  uint64 // the number of who typed last
-	pinned  Size   // zero: as large as the smallest typing viewer
-	limits  []limit
+	// recorded says that the recording goes on.
+	recorded bool
+	typist   uint64 // the number of who typed last
+	pinned   Size   // zero: as large as the smallest typing viewer
+	limits   []limit
 	// These count changes; a viewer remembers which it has been told.
 	rosterVersion, sizeVersion, typingVersion int
 }
@@ -93,6 +101,7 @@ func (t *terminal) run(p *process) {
 		<-drained
 		_ = p.master.Close() // hangs up on what is left in the foreground
 		t.finish(status)
+		t.endRecording()
 	})
 }
 
@@ -112,7 +121,17 @@ func (t *terminal) finish(status Exit) {
 // kill ends the program and everything in its session. It returns when the
 // workers have ended.
 func (t *terminal) kill(reason string) {
+	if t.condemn(reason) {
+		t.process.kill()
+	}
+	t.workers.Wait()
+}
+
+// condemn notes why a terminal is about to be killed, and reports whether there
+// is something to kill.
+func (t *terminal) condemn(reason string) (alive bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	select {
 	case <-t.killed:
 	default:
@@ -121,13 +140,8 @@ func (t *terminal) kill(reason string) {
 			t.reason = reason
 		}
 	}
-	ended := t.exit != nil
-	t.mu.Unlock()
 	t.changed.Broadcast() // nobody holds the program back any more
-	if !ended {
-		t.process.kill()
-	}
-	t.workers.Wait()
+	return t.exit == nil
 }
 
 // readProgram moves the program's output into the ring.
@@ -160,6 +174,9 @@ func (t *terminal) drain(buf []byte) {
 }
 
 func (t *terminal) printed(p []byte) {
+	if err := t.recorder.Output(p); err != nil {
+		return // what has to be recorded and isn't, nobody sees
+	}
 	t.mu.Lock()
 	t.ring.write(p)
 	t.used = time.Now()
@@ -214,9 +231,11 @@ func (t *terminal) typeInput() {
 		n, typed := from.take(buf)
 		t.mu.Unlock()
 
-		// This blocks while the program doesn't read, until its terminal is
-		// closed. Errors mean that it has been: finish tells.
-		_, _ = t.process.master.Write(buf[:n])
+		if !t.recordInput || t.recorder.Input(buf[:n]) == nil {
+			// This blocks while the program doesn't read, until its terminal is
+			// closed. Errors mean that it has been: finish tells.
+			_, _ = t.process.master.Write(buf[:n])
+		}
 
 		t.mu.Lock()
 		from.taken += uint64(typed)
@@ -257,6 +276,7 @@ func (t *terminal) fit() bool {
 	}
 	t.size = size
 	t.sizeVersion++
+	t.recorder.Resize(int(size.Cols), int(size.Rows))
 	t.applySize(size)
 	return true
 }

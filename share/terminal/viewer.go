@@ -30,6 +30,7 @@ type viewer struct {
 	peer     session.Peer
 	host     bool  // a window of the host's own person
 	granted  Right // what was asked for, and granted
+	records  bool  // keeps a recording
 	stream   session.Stream
 
 	// The terminal's mu guards the rest.
