@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 
+	"tandem/session"
 	"tandem/share/node"
 )
 
@@ -23,8 +26,22 @@ func nodeConfig(io stdio, f *flags) (node.Config, error) {
 	}
 	return node.Config{
 		Home: home, Name: c.Name, Servers: c.Servers, Insecure: c.Insecure, RelayOnly: c.RelayOnly, Log: log,
-		Subsystems: sshSubsystems(),
+		Subsystems: sshSubsystems(), Events: func(e node.Event) { complain(io, e) },
 	}, nil
+}
+
+// complain tells on standard error what the person in front waits for, or
+// should mend, if that is what the event is about.
+func complain(io stdio, e node.Event) bool {
+	if e.Event != node.EventWaiting && e.Event != node.EventClock {
+		return false
+	}
+	end := "\n"
+	if file, ok := io.err.(*os.File); ok && isTerminal(file) {
+		end = "\r\n" // a peer's terminal may be shown
+	}
+	fmt.Fprintf(io.err, "tandem: %s%s", session.Printable(e.Reason), end)
+	return true
 }
 
 // withBackend runs use with the node that runs under this home, or with one

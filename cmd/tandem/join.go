@@ -51,9 +51,10 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 	cfg.Events = func(e node.Event) {
 		switch {
 		case f.json:
-			if e.Event == node.EventPath {
+			if e.Event == node.EventPath || e.Event == node.EventWaiting || e.Event == node.EventClock {
 				out.print(e)
 			}
+		case complain(io, e):
 		case e.Event == node.EventMet:
 			met = true
 			fmt.Fprintf(io.out, "Met the host.\n  fingerprint  %s\n  yours        %s\nWaiting to be let in…\n",

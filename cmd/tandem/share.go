@@ -99,7 +99,11 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 	}
 	prompt := newPrompt(io)
 	out := newEvents(io, f, prompt)
-	cfg.Events = out.print
+	cfg.Events = func(e node.Event) {
+		if f.json || !complain(io, e) {
+			out.print(e)
+		}
+	}
 	switch {
 	case always:
 		share.Approve = func(context.Context, node.Guest) error { return nil }

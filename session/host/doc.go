@@ -48,6 +48,12 @@
 // then starts a new link in round 2. A round ends the ones before it. There are
 // at most eight, and the next begins at most 30 s after the last has failed.
 //
+// A guest knocks at every server it knows, and takes the first host that
+// answers. If that one doesn't prove to hold the secret, another one may have the
+// same nameplate at another server: the guest knocks at those, too, one after the
+// other, but never again at a mailbox that has failed. Only the secret tells hosts
+// apart, so each stranger has spent an attempt by then.
+//
 // A guest sends its last message again every 3 s until it is answered, and
 // gives up when m2 has not come after 15 s, or when the host's mailbox has not
 // been open for 15 s. While a person thinks, either side takes the other for

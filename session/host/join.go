@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"tandem/session"
@@ -45,18 +47,40 @@ func (h *Host) receiveJoin(letter Letter) bool {
 	return true
 }
 
+// Where says at which hosts a join may knock. The zero value is all of them: the
+// first to answer will do.
+type Where struct {
+	// Server is the only one to look at; empty means any.
+	Server string
+	// Not are mailboxes of hosts that are known to be others.
+	Not []string
+}
+
+// Stranger is why a join has failed with a host that didn't prove to hold the
+// secret: there may be another one with the same nameplate at another server.
+type Stranger struct {
+	Server, Mailbox string // where it was
+	error
+}
+
+func (s *Stranger) Unwrap() error { return s.error }
+
+// errNotAgain is why a join has ended that found only those hosts it was to
+// leave alone.
+var errNotAgain = session.Errorf("join", session.NotFound, "nobody else is waiting under that number")
+
 // Join pairs with a ticket's host and connects to it. Met, if not nil, is
 // told who the host is as soon as that is proved, while the host's person may
-// still be thinking. After an error the attempt is over: another one is for
-// the person to begin.
-func (h *Host) Join(ctx context.Context, t *pairing.Ticket, met func(session.PeerID)) (*Joined, error) {
+// still be thinking. After an error the attempt is over: another one with the
+// same host is for the person to begin.
+func (h *Host) Join(ctx context.Context, t *pairing.Ticket, where Where, met func(session.PeerID)) (*Joined, error) {
 	g, err := pairing.NewGuest(h.cfg.Device, t)
 	if err != nil {
 		return nil, ownInvite(err)
 	}
 	a := &joining{
-		host: h, guest: g, join: &join{inbox: make(chan Letter, conversationQueue)},
-		to: "nameplate/" + t.Nameplate, dialed: make(chan dialResult), stopDial: func() {},
+		host: h, guest: g, where: where, server: where.Server, join: &join{inbox: make(chan Letter, conversationQueue)},
+		to: nameplatePrefix + t.Nameplate, dialed: make(chan dialResult), stopDial: func() {},
 		result: make(chan joinResult, 1),
 	}
 	h.mu.Lock()
@@ -88,6 +112,9 @@ func ownInvite(err error) error {
 	return err
 }
 
+// nameplatePrefix makes an address of a nameplate.
+const nameplatePrefix = "nameplate/"
+
 type joinResult struct {
 	joined *Joined
 	err    error
@@ -98,6 +125,7 @@ type joining struct {
 	host       *Host
 	guest      *pairing.Guest
 	join       *join
+	where      Where
 	server, to string
 	meeting    *pairing.Meeting
 	answer     *introduction
@@ -216,11 +244,19 @@ func (a *joining) again(ctx context.Context) error {
 
 // receive takes one message of the host.
 func (a *joining) receive(ctx context.Context, letter Letter, met func(session.PeerID)) error {
-	step, err := a.guest.Handle(letter.Body[1:])
-	if err != nil {
-		if a.meeting == nil {
-			err = ownInvite(err)
+	if a.meeting == nil {
+		switch {
+		case a.where.Server != "" && letter.Server != a.where.Server:
+			return nil // nobody was asked there
+		case slices.Contains(a.where.Not, letter.From):
+			return errNotAgain
 		}
+	}
+	step, err := a.guest.Handle(letter.Body[1:])
+	switch {
+	case err != nil && a.meeting == nil:
+		return &Stranger{letter.Server, letter.From, ownInvite(err)}
+	case err != nil:
 		return err
 	}
 	if step.Reply != nil {
@@ -325,7 +361,7 @@ func (a *joining) dialEnded(ctx context.Context, d dialResult) error {
 	case d.err == nil:
 		a.ready = d.link
 		return a.settle()
-	case session.KindOf(d.err) == session.Integrity:
+	case session.KindOf(d.err) == session.Integrity, session.KindOf(d.err) == session.Expired: // clocks do not mend themselves
 		return d.err
 	case a.answer == nil:
 		return nil // it will name the next round
@@ -381,5 +417,8 @@ func (a *joining) end() {
 func (a *joining) send(ctx context.Context, message []byte, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	if strings.HasPrefix(a.to, nameplatePrefix) { // at another server it stands for somebody else
+		return a.host.cfg.Post.Send(ctx, a.server, a.to, encodePairing(message))
+	}
 	return a.host.send(ctx, a.server, a.to, encodePairing(message))
 }

@@ -345,7 +345,7 @@ func (r *resident) joinWithin(ctx context.Context, code string) (*Joined, error)
 	if err != nil {
 		return nil, err
 	}
-	return r.Join(ctx, ticket, nil)
+	return r.Join(ctx, ticket, Where{}, nil)
 }
 
 // mustJoin joins and fails the test if that does not work.

@@ -310,6 +310,79 @@ func TestRefused(t *testing.T) {
 	wg.Wait()
 }
 
+// An offer from a computer whose clock is off is refused, and both sides hear
+// why: the offerer, too, and at once.
+func TestClockIsOff(t *testing.T) {
+	alice, bob := newDevice(t), newDevice(t)
+	for off, says := range map[time.Duration]string{
+		time.Hour:  "the caller's is about 1h0m0s ahead of the other's",
+		-time.Hour: "the caller's is about 1h0m0s behind the other's",
+	} {
+		sigA, sigB := pipe(func(from role, b []byte) [][]byte {
+			e, err := parseEnvelope(b)
+			if err != nil {
+				t.Error(err)
+			}
+			if e.Type == typeOffer {
+				e.Expires += int64(off / time.Second)
+				offered := transcript{
+					kind: kindTrunk, context: contextDigest(nil), offerer: alice.ID(), answerer: bob.ID(),
+					expires: e.Expires, offerNonce: e.Nonce, offerSDP: sdpDigest(e.SDP),
+				}
+				e.Sig = alice.Sign(offered.offer())
+			}
+			if b, err = e.marshal(); err != nil {
+				t.Error(err)
+			}
+			return [][]byte{b}
+		})
+		var wg sync.WaitGroup
+		check := func(who string, err error) {
+			wantKind(t, who, err, session.Expired)
+			if !strings.Contains(err.Error(), says) || session.Hint(err) == "" {
+				t.Errorf("%s hears %v", who, err)
+			}
+		}
+		wg.Go(func() {
+			_, err := Accept(t.Context(), Config{Identity: bob}, anyone, sigB)
+			check("answerer", err)
+		})
+		_, err := Dial(t.Context(), Config{Identity: alice}, bob.ID(), sigA)
+		check("offerer", err)
+		wg.Wait()
+	}
+}
+
+// Strangers aren't told what our clock says.
+func TestClockOfStrangers(t *testing.T) {
+	alice, bob := newDevice(t), newDevice(t)
+	d, sdp := someDescription(t, setupOffer)
+	tr := transcript{
+		kind: kindTrunk, context: contextDigest(nil), offerer: alice.ID(), answerer: bob.ID(),
+		expires: time.Now().Add(-time.Hour).Unix(), offerNonce: randomNonce(),
+	}
+	b, err := makeOffer(alice, &tr, d, sdp).marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refusal envelope
+	sigA, sigB := pipe(func(_ role, b []byte) [][]byte {
+		if e, err := parseEnvelope(b); err != nil || e.Type == typeRefuse {
+			refusal = e
+		}
+		return [][]byte{b}
+	})
+	if err := sigA.Send(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	stranger := func(session.PeerID) error { return session.Errorf("expect", session.Denied, "who are you?") }
+	_, err = Accept(t.Context(), Config{Identity: bob}, stranger, sigB)
+	wantKind(t, "answerer", err, session.Denied)
+	if refusal.Kind != string(session.Denied) {
+		t.Errorf("a stranger hears %q: %q", refusal.Kind, refusal.Text)
+	}
+}
+
 func TestWrongContext(t *testing.T) {
 	sigA, sigB := pipe(nil)
 	bob := newDevice(t)

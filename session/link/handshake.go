@@ -32,7 +32,8 @@ func makeOffer(id Identity, t *transcript, d *description, sdp string) envelope 
 }
 
 // verifyOffer checks S1 as the answerer and begins its transcript. It does not
-// look at who the offerer is or whether the nonce was used.
+// look at who the offerer is or whether the nonce was used. With an error of
+// kind Expired comes the transcript of a refusal.
 func verifyOffer(e *envelope, self session.PeerID, kind string, context [sha256.Size]byte, now time.Time) (*transcript, *description, error) {
 	if e.Type != typeOffer {
 		return nil, nil, malformed("%s where an offer belongs", e.Type)
@@ -51,9 +52,7 @@ func verifyOffer(e *envelope, self session.PeerID, kind string, context [sha256.
 		return nil, nil, refused("the offer is not signed by %s for this conversation", t.offerer.Short())
 	}
 	if expires := time.Unix(e.Expires, 0); now.After(expires.Add(clockSkew)) || expires.After(now.Add(offerLifetime+clockSkew)) {
-		err := session.Errorf("link", session.Expired, "the offer is out of date")
-		err.Hint = "check that the clocks of both machines are right"
-		return nil, nil, err
+		return t, nil, outOfDate(now.Sub(expires.Add(-offerLifetime)))
 	}
 	d, err := parseDescription(e.SDP, setupOffer)
 	if err != nil {
@@ -61,6 +60,21 @@ func verifyOffer(e *envelope, self session.PeerID, kind string, context [sha256.
 	}
 	t.offerPrint = d.print
 	return t, d, nil
+}
+
+// clockHint is what to do about clocks that differ.
+const clockHint = "check that the clocks of both machines are right"
+
+// outOfDate refuses an offer that is as old as no honest server makes it, or not
+// made yet: the clocks differ. The text is for both sides.
+func outOfDate(age time.Duration) error {
+	than := "behind"
+	if age < 0 {
+		than = "ahead of"
+	}
+	err := session.Errorf("link", session.Expired, "the two clocks differ: the caller's is about %v %s the other's", age.Abs().Round(time.Minute), than)
+	err.Hint = clockHint
+	return err
 }
 
 // makeAnswer signs S2 and completes t.
@@ -98,7 +112,11 @@ func verifyRefusal(e *envelope, t *transcript) (refusal error, ok bool) {
 	if !t.answerer.Verify(t.refuse(e.Kind, e.Text), e.Sig) {
 		return nil, false
 	}
-	return session.FromWire("link", e.Kind, e.Text), true
+	reason := session.FromWire("link", e.Kind, e.Text)
+	if reason.Kind == session.Expired {
+		reason.Hint = clockHint
+	}
+	return reason, true
 }
 
 // makeConfirm signs S3 on behalf of r.

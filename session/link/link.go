@@ -191,10 +191,13 @@ func Dial(ctx context.Context, cfg Config, peer session.PeerID, sig session.Sign
 func Accept(ctx context.Context, cfg Config, expect func(session.PeerID) error, sig session.Signaler) (*Link, error) {
 	config := cfg.prepared()
 	offer, t, err := receiveOffer(ctx, config, kindTrunk, sig)
-	if err != nil {
+	if t == nil {
 		return nil, err
 	}
-	if err := expect(t.offerer); err != nil {
+	if refusal := expect(t.offerer); refusal != nil {
+		err = refusal
+	}
+	if err != nil {
 		if b, encodeErr := makeRefusal(config.Identity, t, err).marshal(); encodeErr == nil {
 			sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
 			defer cancel()
@@ -205,7 +208,8 @@ func Accept(ctx context.Context, cfg Config, expect func(session.PeerID) error, 
 	return newLink(ctx, config, answerer, t.offerer, offer, sig)
 }
 
-// receiveOffer takes S1 from sig and spends its nonce.
+// receiveOffer takes S1 from sig and spends its nonce. With an error that its
+// sender may be told comes the transcript of the refusal.
 func receiveOffer(ctx context.Context, config *Config, kind string, sig session.Signaler) (*envelope, *transcript, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
@@ -220,7 +224,7 @@ func receiveOffer(ctx context.Context, config *Config, kind string, sig session.
 	now := time.Now()
 	t, _, err := verifyOffer(&e, config.Identity.ID(), kind, contextDigest(config.Context), now)
 	if err != nil {
-		return nil, nil, err
+		return nil, t, err
 	}
 	if err := config.Nonces.use(t.offerer, e.Nonce, time.Unix(e.Expires, 0).Add(clockSkew), now); err != nil {
 		return nil, nil, err

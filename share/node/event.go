@@ -28,6 +28,8 @@ const (
 	EventEnded  = "ended"  // the share is over
 	// A terminal's recording (Recording) has ended, or has not begun, for Reason.
 	EventUnrecorded = "unrecorded"
+	EventWaiting    = "waiting" // Reason: something is waited for, such as a server that can't be reached
+	EventClock      = "clock"   // Reason: this computer's clock is off, as its servers see it
 )
 
 // Event is one thing that happened; which fields are set depends on Event.

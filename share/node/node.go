@@ -21,6 +21,7 @@ import (
 	"tandem/session/pairing"
 	"tandem/share/terminal"
 	"tandem/signaling"
+	"tandem/signaling/lan"
 )
 
 // errRunning says that another process is the node of this home.
@@ -38,6 +39,8 @@ type Config struct {
 	Insecure bool
 	// RelayOnly uses no direct path.
 	RelayOnly bool
+	// nearby finds who on the local network holds a nameplate; nil is lan.Find.
+	nearby func(ctx context.Context, nameplate string) ([]string, error)
 	// temporary keeps the device in a folder that ends with the node.
 	temporary string
 	// Dir is where terminals and programs begin; empty means the user's home folder.
@@ -69,6 +72,7 @@ type Node struct {
 	control  *control // nil if another process owns the home
 	lock     *os.File // nil likewise
 	requests *requests
+	clock    sync.Once // a clock that is off is reported once
 
 	embedding sync.Mutex               // held while a signaling server is started
 	embedded  atomic.Pointer[embedded] // nil unless this node runs a signaling server
@@ -144,6 +148,9 @@ func lockHome(home Home) (*os.File, error) {
 func build(cfg Config, held *os.File) (*Node, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.nearby == nil {
+		cfg.nearby = lan.Find
 	}
 	if cfg.Name != "" {
 		if err := identity.SetName(filepath.Join(cfg.Home.State, "identity"), cfg.Name); err != nil {
@@ -270,6 +277,7 @@ func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
 	if s := n.host.Session(entry.ID); s != nil && s.Path().Kind != session.NoPath {
 		return s, nil
 	}
+	defer n.complain(ctx)()
 	if err := n.reach(ctx, entry.Contact.Servers); err != nil {
 		if session.KindOf(err) == session.Unavailable {
 			err = &session.Error{
@@ -279,7 +287,11 @@ func (n *Node) dial(ctx context.Context, peer string) (session.Session, error) {
 		}
 		return nil, err
 	}
-	return n.host.Dial(ctx, entry.ID)
+	s, err := n.host.Dial(ctx, entry.ID)
+	if err != nil {
+		return nil, n.aboutClocks(err)
+	}
+	return s, nil
 }
 
 // reach makes sure that a server is connected, and if possible one of those
@@ -291,7 +303,7 @@ func (n *Node) reach(ctx context.Context, servers []string) error {
 	shared := slices.ContainsFunc(servers, func(s string) bool { return slices.Contains(ours, s) })
 	if !shared && len(servers) > 0 {
 		// Ours may still do if theirs can't be reached.
-		if err := n.useOneOf(ctx, servers); err != nil && len(ours) == 0 {
+		if _, err := n.useOneOf(ctx, servers); err != nil && len(ours) == 0 {
 			return err
 		}
 	}

@@ -25,7 +25,8 @@ type post struct {
 	work    sync.WaitGroup
 
 	mu      sync.Mutex
-	clients []*carrier // in the order they came
+	clients []*carrier    // in the order they came
+	more    chan struct{} // closed and replaced when one has come
 	closed  bool
 }
 
@@ -36,7 +37,7 @@ type carrier struct {
 }
 
 func newPost(key ed25519.PrivateKey, log *slog.Logger) *post {
-	return &post{key: key, log: log, letters: make(chan host.Letter), done: make(chan struct{})}
+	return &post{key: key, log: log, letters: make(chan host.Letter), done: make(chan struct{}), more: make(chan struct{})}
 }
 
 // use adds servers that aren't in use yet. Insecure permits plain HTTP
@@ -67,6 +68,8 @@ func (p *post) use(insecure bool, servers ...string) error {
 		}
 		c := &carrier{url, client}
 		p.clients = append(p.clients, c)
+		close(p.more)
+		p.more = make(chan struct{})
 		p.work.Go(func() { p.collect(c) })
 	}
 	return nil
@@ -123,6 +126,42 @@ func (p *post) pick(server string) []*carrier {
 	return p.clients[i : i+1 : i+1]
 }
 
+// troubles says, one for each, why servers can't be reached, and how far their
+// clocks are from ours: zero if one agrees, or if none has told.
+func (p *post) troubles() (unreachable []string, skew time.Duration) {
+	told := false
+	for _, c := range p.pick("") {
+		for _, s := range c.Status() {
+			switch {
+			case !s.Connected && s.Err != nil:
+				unreachable = append(unreachable, trouble(s.Err))
+			case s.Connected && (!told || s.ClockSkew.Abs() < skew.Abs()):
+				told, skew = true, s.ClockSkew
+			}
+		}
+	}
+	return unreachable, skew
+}
+
+// trouble is an error of a server for people: what it is and why.
+func trouble(err error) string {
+	var e *signaling.Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	return e.Text
+}
+
+// connected are the servers that answer now.
+func (p *post) connected() (urls []string) {
+	for _, c := range p.pick("") {
+		if slices.ContainsFunc(c.Status(), func(s signaling.ServerStatus) bool { return s.Connected }) {
+			urls = append(urls, c.server)
+		}
+	}
+	return urls
+}
+
 // servers are those in use.
 func (p *post) servers() []string {
 	var urls []string
@@ -132,48 +171,84 @@ func (p *post) servers() []string {
 	return urls
 }
 
-// Send implements host.Post. Without a server all are tried at once, and the
-// first that can deliver decides.
+// since are the clients behind the first n, and a channel that is closed when
+// there are more.
+func (p *post) since(n int) ([]*carrier, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.clients[n:]), p.more
+}
+
+// Send implements host.Post. Without a server all are tried at once, those that
+// come meanwhile too, and the first that can deliver decides.
 func (p *post) Send(ctx context.Context, server, to string, body []byte) error {
+	if server == "" {
+		return p.sendAnywhere(ctx, to, body)
+	}
 	clients := p.pick(server)
 	if len(clients) == 0 {
-		return &session.Error{
-			Op: "signal", Kind: session.Unavailable, Text: "no signaling server is known",
-			Hint: "Name one with --server, or in the configuration.",
-		}
+		return errNoServer()
 	}
-	if len(clients) == 1 {
-		return fromSignaling(clients[0].Send(ctx, "", to, body))
-	}
+	return fromSignaling(clients[0].Send(ctx, "", to, body))
+}
+
+func (p *post) sendAnywhere(ctx context.Context, to string, body []byte) error {
 	// A server that doesn't answer must not delay one that does, and one that
 	// says it has delivered need not have: the others go on for as long as ctx
 	// was to last.
-	results := make(chan error, len(clients))
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(serverTimeout)
 	}
-	others, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	if !p.start(len(clients), cancel, func(n int) { results <- clients[n].Send(others, "", to, body) }) {
-		return errClosing()
-	}
+	results := make(chan error, maxServers)
 	var failed error
-	for range clients {
-		var err error
+	var late <-chan time.Time
+	for asked, answered := 0, 0; ; {
+		clients, more := p.since(asked)
+		if len(clients) > 0 {
+			others, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+			if !p.start(len(clients), cancel, func(n int) { results <- clients[n].Send(others, "", to, body) }) {
+				return errClosing()
+			}
+			asked += len(clients)
+		}
+		switch {
+		case asked == 0:
+			return errNoServer()
+		case answered == asked:
+			return fromSignaling(failed)
+		}
 		select {
-		case err = <-results:
+		case err := <-results:
+			if err == nil {
+				return nil
+			}
+			answered++
+			// "Not found" says more than "can't be reached".
+			if signaling.KindOf(err) == signaling.KindNotFound {
+				failed = err
+				if late == nil {
+					timer := time.NewTimer(laggard)
+					defer timer.Stop()
+					late = timer.C
+				}
+			} else if failed == nil {
+				failed = err
+			}
+		case <-more:
+		case <-late:
+			return fromSignaling(failed)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err == nil {
-			return nil
-		}
-		// "Not found" says more than "can't be reached".
-		if failed == nil || signaling.KindOf(err) == signaling.KindNotFound {
-			failed = err
-		}
 	}
-	return fromSignaling(failed)
+}
+
+func errNoServer() error {
+	return &session.Error{
+		Op: "signal", Kind: session.Unavailable, Text: "no signaling server is known",
+		Hint: "Name one with --server, or in the configuration.",
+	}
 }
 
 // Receive implements host.Post.
@@ -192,10 +267,7 @@ func (p *post) Receive(ctx context.Context) (host.Letter, error) {
 func (p *post) online(ctx context.Context) (*carrier, error) {
 	clients := p.pick("")
 	if len(clients) == 0 {
-		return nil, &session.Error{
-			Op: "signal", Kind: session.Unavailable, Text: "no signaling server is known",
-			Hint: "Name one with --server, or in the configuration.",
-		}
+		return nil, errNoServer()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	type result struct {
@@ -284,6 +356,10 @@ func (p *post) Close() error {
 // maxServers is how many servers one node is connected to: its own, and those
 // of the peers it has met.
 const maxServers = 32
+
+// laggard is how long the other servers may take when one has said that nobody
+// is there.
+const laggard = 3 * time.Second
 
 // serverTimeout is how long a person waits for a server before hearing that it
 // can't be reached.

@@ -81,7 +81,9 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 	if err := n.embed(); err != nil {
 		return nil, err
 	}
+	stop := n.complain(ctx)
 	nameplate, err := n.post.nameplate(ctx)
+	stop()
 	if err != nil {
 		return nil, err
 	}
