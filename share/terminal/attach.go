@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/share/terminal/internal/predict"
 )
 
 // Options are what a viewer's person wishes. The zero Options are safe.
@@ -24,11 +25,15 @@ type Options struct {
 	Clipboard bool
 	// Recording, if not nil, records what the terminal shows.
 	Recording *Recording
+	// Predict says when to show what is typed before the host has echoed it, on
+	// a terminal that knows ECMA-48's sequences. The terminal is then cleared
+	// from the cursor on at the beginning.
+	Predict Prediction
 	// Notice shows the person a message, such as "connection lost,
 	// reattaching…". nil writes it to the terminal in a line of its own, or
 	// nowhere if output is not a terminal.
 	Notice func(text string)
-	// Events, if not nil, is called for every event but Output, in order.
+	// Events, if not nil, is called for every event but Output and Taken, in order.
 	Events func(Event)
 }
 
@@ -194,6 +199,8 @@ func worthRetrying(err error) bool {
 // attach connects the console to one stream.
 func (c *console) attach(ctx context.Context, stream session.Stream) (Result, error) {
 	a := &attachment{console: c, client: NewClient(stream), welcomed: make(chan struct{}), over: make(chan struct{})}
+	// What was typed into another stream is not waited for any more.
+	c.predicting(func(p *predict.Predictor, _ time.Time) { p.Reset() })
 	closeStream := context.AfterFunc(ctx, func() { _ = stream.Close() })
 	defer closeStream()
 	var work sync.WaitGroup
@@ -253,7 +260,7 @@ func (a *attachment) receive() error {
 			if err := a.show(output); err != nil {
 				return session.Errorf("show output", session.Internal, "%w", err)
 			}
-		} else if a.console.opts.Events != nil {
+		} else if _, often := event.(Taken); !often && a.console.opts.Events != nil {
 			a.console.opts.Events(event)
 		}
 		switch e := event.(type) {
@@ -261,6 +268,7 @@ func (a *attachment) receive() error {
 			a.welcome = e
 			close(a.welcomed)
 			a.console.kept.resize(e.Size)
+			a.console.predicting(func(p *predict.Predictor, _ time.Time) { p.HostColumns(int(e.Cols)) })
 			if a.console.back != nil {
 				a.console.back()
 				a.console.back = nil
@@ -268,8 +276,16 @@ func (a *attachment) receive() error {
 		case Roster:
 			a.answers = e.Answers == a.welcome.Viewer
 			a.console.recorded(e.Recorded)
+			for _, v := range e.Viewers {
+				if v.Viewer == a.welcome.Viewer {
+					a.console.predicting(func(p *predict.Predictor, _ time.Time) { p.RoundTrip(v.RTT) })
+				}
+			}
 		case Size:
 			a.console.kept.resize(e)
+			a.console.predicting(func(p *predict.Predictor, _ time.Time) { p.HostColumns(int(e.Cols)) })
+		case Taken:
+			a.console.predicting(func(p *predict.Predictor, now time.Time) { p.Taken(uint64(e), now) })
 		case Gap:
 			a.console.skip()
 			a.console.kept.mark(fmt.Sprintf("%d bytes are missing here: the connection was too slow for them", e.To-e.From))
@@ -322,6 +338,7 @@ func (a *attachment) relay(ctx context.Context) (detached bool) {
 			case k.kind == keyHelp:
 				a.console.help()
 			case k.kind == keyText && right != View:
+				a.console.predicting(func(p *predict.Predictor, now time.Time) { p.Type(k.text, now) })
 				if a.console.kept.input(k.text) == nil { // or output fails soon
 					_ = a.client.Input(k.text)
 				}

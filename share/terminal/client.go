@@ -81,7 +81,7 @@ func (c *Client) read() (Event, error) {
 			_ = c.send(pong(p)) // of a broken stream, the next read tells
 			continue
 		}
-		if t, ok := m.(taken); ok {
+		if t, ok := m.(Taken); ok {
 			c.mu.Lock()
 			wrong := uint64(t) < c.tookN || uint64(t) > c.sent
 			c.tookN = max(c.tookN, uint64(t))
@@ -90,7 +90,6 @@ func (c *Client) read() (Event, error) {
 				return nil, session.Errorf("terminal", session.Integrity, "the host took input that was not sent")
 			}
 			c.taken.Broadcast()
-			continue
 		}
 		event, ok := m.(Event)
 		if !ok {

@@ -53,6 +53,7 @@ type console struct {
 	restoring sync.Once
 	unraw     func()
 
+	guess *guess // predicts what is typed; nil: nothing does
 	// out guards what is written to Out.
 	out    sync.Mutex
 	filter Filter
@@ -113,6 +114,12 @@ func openConsole(ctx context.Context, tty TTY, opts Options) (_ context.Context,
 	if c.shows || c.typed {
 		c.work.Go(c.watchSize)
 	}
+	if size := tty.Size(); c.shows && c.typed && opts.Predict != "" && opts.Predict != PredictNever && !size.IsZero() {
+		// What is on the screen from here on is then known. Usually it is nothing.
+		_, _ = tty.Out.WriteString("\x1b[J")
+		c.guess = newGuess(opts.Predict, size)
+		c.work.Go(c.paint)
+	}
 	return ctx, c, nil
 }
 
@@ -139,6 +146,9 @@ func (c *console) restore() {
 		if c.shows {
 			c.out.Lock()
 			defer c.out.Unlock()
+			if c.guess != nil {
+				_, _ = c.tty.Out.Write(c.guess.end())
+			}
 			_, _ = c.tty.Out.Write(c.filter.Undo())
 		}
 	})
@@ -206,11 +216,7 @@ func (c *console) show(p []byte, answer bool) error {
 		c.buf = c.filter.Append(c.buf[:0], p)
 		p = c.buf
 	}
-	if len(p) == 0 {
-		return nil
-	}
-	_, err := c.tty.Out.Write(p)
-	return err
+	return c.write(p)
 }
 
 // skip forgets the beginning of a sequence whose end will not come.
@@ -219,7 +225,7 @@ func (c *console) skip() {
 	defer c.out.Unlock()
 	if c.shows {
 		c.buf = c.filter.Flush(c.buf[:0])
-		_, _ = c.tty.Out.Write(c.buf)
+		_ = c.write(c.buf)
 	}
 }
 
@@ -232,7 +238,7 @@ func (c *console) notice(format string, args ...any) {
 	case c.shows:
 		c.out.Lock()
 		defer c.out.Unlock()
-		_, _ = fmt.Fprintf(c.tty.Out, "\r\n[tandem: %s]\r\n", session.Printable(text))
+		_ = c.write(fmt.Appendf(nil, "\r\n[tandem: %s]\r\n", session.Printable(text)))
 	}
 }
 

@@ -84,7 +84,9 @@
 //	              the host records). Sent at the start and after each change; of rtt, after notable ones, and of typed and
 //	              typist, see TYPING
 //	0x06 TAKEN    uint64: how many bytes of input the program's terminal has taken
-//	              from this viewer in all, those dropped for want of the right included
+//	              from this viewer in all, those dropped for want of the right included.
+//	              Sent 50 ms after it has, behind the output until then: what the program
+//	              answers at once comes before. Sent without delay beyond 64 KiB
 //	0x07 EXIT     JSON, the last frame: code (0 to 255; 128+n for death by signal n),
 //	              signal (its name, if so), reason (a sentence, if the host ended it)
 //	0x0c INFO     JSON, only in answer to list and "manage": id, name, owner, size
@@ -163,6 +165,12 @@
 // is too slow for that or full, the recording says what is missing or ends,
 // and nobody waits. A recording that is required is the other way round: output
 // is written before anybody sees it, and if it can't be, the terminal ends.
+//
+// # Prediction
+//
+// A viewer may show what is typed before it is echoed: where and how is the
+// business of its package predict. It learns from TAKEN that a key had its
+// chance to be echoed, and from ROSTER and TAKEN how far away the host is.
 //
 // # What the viewer lets through
 //

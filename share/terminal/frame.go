@@ -78,7 +78,7 @@ func clamp(cols, rows int) Size {
 }
 
 // Event is what the host tells a viewer: Welcome, Output, Gap, Size, Roster,
-// Typing or Exit.
+// Typing, Taken or Exit.
 type Event interface{ event() }
 
 // Welcome is the first event of every attachment.
@@ -100,6 +100,10 @@ type Output struct {
 	Data   []byte
 }
 
+// Taken says how much input the program's terminal has taken from this viewer in
+// all, in bytes; the package comment says when.
+type Taken uint64
+
 // Gap says that the output in [From, To) will not come.
 type Gap struct{ From, To uint64 }
 
@@ -116,11 +120,11 @@ func (Gap) event()     {}
 func (Size) event()    {}
 func (Roster) event()  {}
 func (Typing) event()  {}
+func (Taken) event()   {}
 func (Exit) event()    {}
 
 // The frames that are not events.
 type (
-	taken  uint64
 	input  []byte
 	resize Size
 	ack    uint64
@@ -141,7 +145,7 @@ func (Output) frameType() byte  { return typeOutput }
 func (Gap) frameType() byte     { return typeGap }
 func (Size) frameType() byte    { return typeSize }
 func (Roster) frameType() byte  { return typeRoster }
-func (taken) frameType() byte   { return typeTaken }
+func (Taken) frameType() byte   { return typeTaken }
 func (Exit) frameType() byte    { return typeExit }
 func (input) frameType() byte   { return typeInput }
 func (resize) frameType() byte  { return typeResize }
@@ -168,7 +172,7 @@ func (s Size) appendBody(b []byte) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, s.Cols), s.Rows)
 }
 func (m resize) appendBody(b []byte) []byte { return Size(m).appendBody(b) }
-func (m taken) appendBody(b []byte) []byte  { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+func (m Taken) appendBody(b []byte) []byte  { return binary.BigEndian.AppendUint64(b, uint64(m)) }
 func (m ack) appendBody(b []byte) []byte    { return binary.BigEndian.AppendUint64(b, uint64(m)) }
 func (m input) appendBody(b []byte) []byte  { return append(b, m...) }
 func (m end) appendBody(b []byte) []byte    { return b }
@@ -276,7 +280,7 @@ func decode(kind byte, body []byte) (message, error) {
 		case typeTyping:
 			return Typing(n), nil
 		}
-		return taken(n), nil
+		return Taken(n), nil
 	case typeInput:
 		if len(body) == 0 {
 			return nil, errBody

@@ -52,7 +52,7 @@ type viewer struct {
 	pings        pings
 	// What the viewer has been told.
 	rosterVersion, sizeVersion, typingVersion int
-	toldTaken                                 uint64
+	news                                      takenNews
 
 	stopped bool
 	err     error // why, if it was not the viewer's wish
@@ -312,10 +312,6 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 		if v.pings.wanted {
 			frames = appendFrame(frames, v.pings.next(time.Now()))
 		}
-		if v.toldTaken != v.input.taken {
-			v.toldTaken = v.input.taken
-			frames = appendFrame(frames, taken(v.toldTaken))
-		}
 		credit := v.next-v.acked < Window
 		if credit && v.next < t.ring.start() {
 			// Far behind: go on near the end, or the gap would soon open again.
@@ -330,6 +326,9 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 			n := t.ring.read(v.next, data)
 			frames = appendFrame(frames, Output{Offset: v.next, Data: data[:n]})
 			v.next += uint64(n)
+		}
+		if v.takenDue(time.Now()) {
+			frames = appendFrame(frames, Taken(v.news.told))
 		}
 		if t.exit != nil && v.next == t.ring.end {
 			return appendFrame(frames, *t.exit), true
