@@ -23,7 +23,7 @@ func TestHostileHost(t *testing.T) {
 		"output repeated":           {[]message{welcome, Output{10, []byte("abc")}, Output{12, []byte("c")}}, session.Integrity},
 		"output missing":            {[]message{welcome, Output{10, []byte("abc")}, Output{14, []byte("e")}}, session.Integrity},
 		"gap elsewhere":             {[]message{welcome, Gap{11, 12}}, session.Integrity},
-		"input taken too much":      {[]message{welcome, taken(1)}, session.Integrity},
+		"input taken too much":      {[]message{welcome, Taken(1)}, session.Integrity},
 		"the viewer's frame":        {[]message{welcome, input("x")}, session.Invalid},
 	} {
 		_, guest := sessiontest.Pair(t, func(_ context.Context, o session.Offer) {
@@ -77,7 +77,7 @@ func TestInputWaitsForCredit(t *testing.T) {
 			}
 			total += len(m.(input))
 		}
-		_, _ = stream.Write(appendFrame(nil, taken(1000)))
+		_, _ = stream.Write(appendFrame(nil, Taken(1000)))
 		for total < InputWindow+1000 {
 			m, err := frames.Next()
 			if err != nil {

@@ -29,7 +29,7 @@ var golden = []struct {
 	{Gap{From: 1, To: 65536}, "0300000010" + "0000000000000001" + "0000000000010000"},
 	{Size{Cols: 1000, Rows: 1}, "0400000004" + "03e8" + "0001"},
 	{Roster{Viewers: []Viewer{}, Answers: 7}, "050000001a" + hex.EncodeToString([]byte(`{"viewers":[],"answers":7}`))},
-	{taken(513), "0600000008" + "0000000000000201"},
+	{Taken(513), "0600000008" + "0000000000000201"},
 	{Exit{Code: 130, Signal: "SIGINT"}, "070000001e" + hex.EncodeToString([]byte(`{"code":130,"signal":"SIGINT"}`))},
 	{input("ls\n"), "4100000003" + "6c730a"},
 	{resize{Cols: 80, Rows: 24}, "4200000004" + "0050" + "0018"},

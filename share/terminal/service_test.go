@@ -357,7 +357,7 @@ func TestViewOnly(t *testing.T) {
 	host.sees("$ ")
 	for name, frame := range map[string]message{
 		"input": input("echo ow''ned\n"), "resize": resize{40, 10}, "end": end{},
-		"output": Output{Offset: 0, Data: []byte("owned")}, "exit": Exit{}, "size": Size{40, 10}, "roster": Roster{}, "taken": taken(0),
+		"output": Output{Offset: 0, Data: []byte("owned")}, "exit": Exit{}, "size": Size{40, 10}, "roster": Roster{}, "taken": Taken(0),
 		"gap": Gap{0, 1}, "welcome": Welcome{Terminal: strings.Repeat("00", 16), Right: Control, Size: size80},
 	} {
 		view := attach(t, guest, Request{Right: View, Params: Params{Size: Size{20, 5}}})
