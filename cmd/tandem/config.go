@@ -12,6 +12,7 @@ import (
 
 	"tandem/session"
 	"tandem/share/node"
+	"tandem/share/terminal"
 )
 
 // config is what the file, the environment and the flags say together, each
@@ -27,6 +28,8 @@ type config struct {
 	RelayOnly bool `koanf:"relay_only"`
 	// Log is the level of the log on standard error; empty is none.
 	Log string `koanf:"log"`
+	// Predict says when to show keys before their echo: auto, always or never.
+	Predict terminal.Prediction `koanf:"predict"`
 }
 
 // readConfig reads config.toml in the configuration folder, then TANDEM_*
@@ -51,10 +54,13 @@ func readConfig(io stdio, home node.Home, f *flags) (config, error) {
 	if f.log != "" {
 		flagged["log"] = f.log
 	}
+	if f.predict != "" {
+		flagged["predict"] = f.predict
+	}
 	if err := k.Load(mapProvider(flagged), nil); err != nil {
 		return config{}, err
 	}
-	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "log": true}
+	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "log": true, "predict": true}
 	for _, key := range k.Keys() {
 		if !known[key] {
 			return config{}, &session.Error{
@@ -63,11 +69,29 @@ func readConfig(io stdio, home node.Home, f *flags) (config, error) {
 			}
 		}
 	}
-	var c config
+	c := config{Predict: terminal.PredictAuto}
 	if err := k.Unmarshal("", &c); err != nil {
 		return config{}, &session.Error{Op: "read " + path, Kind: session.Invalid, Err: err}
 	}
+	switch c.Predict {
+	case terminal.PredictAuto, terminal.PredictAlways, terminal.PredictNever:
+	default:
+		return config{}, usagef("predict is auto, always or never, not %s", session.Printable(string(c.Predict)))
+	}
 	return c, nil
+}
+
+// prediction is when this terminal shows keys before their echo.
+func (f *flags) prediction(s stdio) (terminal.Prediction, error) {
+	if kind := s.env("TERM"); kind == "" || kind == "dumb" {
+		return terminal.PredictNever, nil
+	}
+	home, err := node.FindHome(s.env)
+	if err != nil {
+		return "", err
+	}
+	c, err := readConfig(s, home, f)
+	return c.Predict, err
 }
 
 // fileProvider, mapProvider and envProvider are koanf.Providers.
@@ -82,10 +106,11 @@ func (p mapProvider) ReadBytes() ([]byte, error)    { return nil, errors.New("no
 func (p mapProvider) Read() (map[string]any, error) { return p, nil }
 
 // envProvider reads TANDEM_SERVERS (separated by commas or spaces),
-// TANDEM_NAME, TANDEM_INSECURE, TANDEM_RELAY_ONLY and TANDEM_LOG.
+// TANDEM_NAME, TANDEM_INSECURE, TANDEM_RELAY_ONLY, TANDEM_LOG and
+// TANDEM_PREDICT.
 func envProvider(env func(string) string) mapProvider {
 	m := mapProvider{}
-	for _, key := range []string{"name", "insecure", "relay_only", "log"} {
+	for _, key := range []string{"name", "insecure", "relay_only", "log", "predict"} {
 		if v := env("TANDEM_" + strings.ToUpper(key)); v != "" {
 			m[key] = v
 		}

@@ -35,6 +35,7 @@ other verbs in other terminals use the same session.`),
 		},
 	}
 	record.addToGuest(cmd.Flags())
+	f.addPredict(cmd.Flags())
 	return cmd
 }
 
@@ -106,7 +107,7 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 		return stay(ctx, peer)
 	}
 	fmt.Fprintln(io.out, "Opening the terminal. Enter ~ . leaves it.")
-	return attach(ctx, io, peer, terminal.Request{Right: right}, recording)
+	return attach(ctx, io, f, peer, terminal.Request{Right: right}, recording)
 }
 
 // printJoined shows who was reached and what they offer.
@@ -172,10 +173,14 @@ func notice(s stdio, text string) {
 
 // attach connects this terminal to a peer's, and ends the program as the
 // remote one ended.
-func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Request, recording *terminal.Recording) error {
+func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request terminal.Request, recording *terminal.Recording) error {
 	out, ok := s.out.(*os.File)
 	if !ok {
 		return usagef("a terminal needs a standard output that is a file or terminal")
+	}
+	predict, err := f.prediction(s)
+	if err != nil {
+		return err
 	}
 	request.Term = "dumb"
 	if isTerminal(out) {
@@ -183,7 +188,7 @@ func attach(ctx context.Context, s stdio, peer node.Bound, request terminal.Requ
 	}
 	request.Env = localeEnv(s)
 	shown := false
-	options := terminal.Options{Recording: recording, Events: func(terminal.Event) { shown = true }}
+	options := terminal.Options{Predict: predict, Recording: recording, Events: func(terminal.Event) { shown = true }}
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // flags are what every verb understands.
@@ -13,6 +14,12 @@ type flags struct {
 	servers []string
 	json    bool
 	log     string
+	predict string // only of verbs that open a terminal
+}
+
+// addPredict is for verbs that open a terminal.
+func (f *flags) addPredict(fs *pflag.FlagSet) {
+	fs.StringVar(&f.predict, "predict", "", "show keys before their echo, underlined: auto (on slow links), always or never")
 }
 
 // newRoot builds the command tree over io.

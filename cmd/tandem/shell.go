@@ -47,7 +47,7 @@ program did, and with 255 for a failure of tandem's own.`,
 				if view {
 					request.Right = terminal.View
 				}
-				return attach(ctx, io, node.Bound{Backend: b, Peer: args[0]}, request, recording)
+				return attach(ctx, io, f, node.Bound{Backend: b, Peer: args[0]}, request, recording)
 			})
 			var exit exitError
 			var usage usageError
@@ -61,5 +61,6 @@ program did, and with 255 for a failure of tandem's own.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&view, "view", false, "only watch")
 	record.addToGuest(fs)
+	f.addPredict(fs)
 	return cmd
 }
