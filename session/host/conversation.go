@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tandem/session"
 )
@@ -17,7 +18,8 @@ type conversation struct {
 	send  func(ctx context.Context, envelope []byte) error // set before anybody uses it
 	inbox chan []byte
 
-	last atomic.Pointer[string] // the mailbox that was heard last
+	last   atomic.Pointer[string] // the mailbox that was heard last
+	absent absence
 
 	once   sync.Once
 	closed chan struct{}
@@ -32,8 +34,36 @@ func (c *conversation) Send(ctx context.Context, envelope []byte) error {
 	case <-c.closed:
 		return errConversation()
 	default:
-		return c.send(ctx, envelope)
+		err := c.send(ctx, envelope)
+		c.absent.note(err)
+		return err
 	}
+}
+
+// absence is how long the servers have been saying that a peer isn't there.
+type absence struct {
+	mu          sync.Mutex
+	first, last time.Time
+}
+
+// note takes the outcome of a letter. One that couldn't be sent says nothing.
+func (a *absence) note(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if session.KindOf(err) != session.NotFound {
+		a.first, a.last = time.Time{}, time.Time{}
+		return
+	}
+	a.last = time.Now()
+	if a.first.IsZero() {
+		a.first = a.last
+	}
+}
+
+func (a *absence) lasted() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last.Sub(a.first)
 }
 
 func (c *conversation) Receive(ctx context.Context) ([]byte, error) {

@@ -139,7 +139,7 @@ func (h *Host) dial(d *dial, entry identity.Entry) {
 	}
 	h.mu.Lock()
 	delete(h.dials, entry.ID)
-	kept := err == nil && h.keepLocked(l, c.from())
+	kept := err == nil && h.keepLocked(l, c.from(), c)
 	h.mu.Unlock()
 	if err == nil {
 		h.announce(l, kept)

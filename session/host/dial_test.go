@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"tandem/session"
 	"tandem/session/grant"
@@ -101,6 +102,7 @@ type lost struct {
 
 	mu   sync.Mutex
 	kind session.PathKind
+	why  error // of Abandon
 }
 
 func (l *lost) Peer() session.Peer { return l.peer }
@@ -108,6 +110,13 @@ func (l *lost) Peer() session.Peer { return l.peer }
 func (l *lost) Done() <-chan struct{} { return l.done }
 
 func (l *lost) Rebind() {}
+
+func (l *lost) Abandon(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = reason
+	close(l.done)
+}
 
 func (l *lost) Close() error { return nil }
 
@@ -125,7 +134,7 @@ func TestSessionWithoutPathGivesWay(t *testing.T) {
 	eventually(t, "bob is idle", bob.empty)
 
 	dark := &lost{peer: session.Peer{ID: alice.device.ID()}, done: make(chan struct{}), kind: session.NoPath}
-	bob.keep(dark, "")
+	bob.keep(dark, "", newConversation())
 	defer close(dark.done)
 	s, err := bob.Dial(context.Background(), alice.device.ID())
 	if err != nil {
@@ -148,7 +157,7 @@ func TestSessionThatFindsItsPathAgain(t *testing.T) {
 	eventually(t, "bob is idle", bob.empty)
 
 	dark := &lost{peer: session.Peer{ID: alice.device.ID()}, done: make(chan struct{}), kind: session.NoPath}
-	bob.keep(dark, "")
+	bob.keep(dark, "", newConversation())
 	defer close(dark.done)
 	w.mu.Lock()
 	w.down = true
@@ -207,5 +216,53 @@ func TestDialFindsTheNodeThatWasMet(t *testing.T) {
 	}
 	if s.Peer().ID != alice.device.ID() {
 		t.Error("reached ", s.Peer())
+	}
+}
+
+// A session without a path ends when the servers go on saying that its peer
+// isn't there, and not because of anything else.
+func TestPeerHasGone(t *testing.T) {
+	w := newTown()
+	bob := settleIn(t, w, "bob", func(c *Config) { c.patience.gone = 50 * time.Millisecond })
+	nobody := session.Errorf("send", session.NotFound, "nobody is there")
+	alice := settleIn(t, w, "alice").device.ID()
+	for _, c := range []struct {
+		name  string
+		path  session.PathKind
+		sends []error
+		ends  bool
+	}{
+		{"gone", session.NoPath, []error{nobody}, true},
+		{"there and without a path", session.NoPath, []error{nil}, false},
+		{"between two servers", session.NoPath, []error{nobody, nobody, nil}, false},
+		{"no server", session.NoPath, []error{nobody, session.Errorf("send", session.Timeout, "no answer")}, false},
+		{"only the servers don't know it", session.Direct, []error{nobody}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dark := &lost{peer: session.Peer{ID: alice}, done: make(chan struct{}), kind: c.path}
+			talk := newConversation()
+			sent := 0
+			talk.send = func(context.Context, []byte) error { sent++; return c.sends[sent%len(c.sends)] }
+			bob.keep(dark, "", talk)
+			deadline := time.After(soon)
+			for tries := 0; ; tries++ {
+				_ = talk.Send(t.Context(), nil) // its outcome is what this is about
+				select {
+				case <-dark.done:
+					if !c.ends || session.KindOf(dark.why) != session.Unavailable {
+						t.Errorf("it was ended because of %v", dark.why)
+					}
+					return
+				case <-time.After(5 * time.Millisecond):
+				case <-deadline:
+					t.Fatal("it has not ended")
+				}
+				if !c.ends && tries == 100 {
+					dark.Abandon(nil)
+					return
+				}
+			}
+		})
 	}
 }

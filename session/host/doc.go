@@ -70,7 +70,8 @@
 //
 // There may be several sessions with one peer: when both dial at the same time,
 // or when a peer comes back before its old session is known to be dead. Each
-// lives until one side closes it or link gives it up. Dial prefers the newest
+// lives until one side closes it or link gives it up, or until the servers have said
+// for 10 s that the peer isn't there while no path to it is left. Dial prefers the newest
 // that has a path.
 //
 // # Authorisation

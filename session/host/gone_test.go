@@ -25,7 +25,7 @@ func TestOvertakenOffer(t *testing.T) {
 	go func() {
 		l, err := alice.acceptRound(g, ours)
 		if err == nil {
-			alice.keep(l, "")
+			alice.keep(l, "", ours)
 		}
 		accepted <- err
 	}()

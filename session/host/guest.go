@@ -164,7 +164,7 @@ func (h *Host) attend(i *Invite, g *guest) {
 	if err == nil && admitted {
 		var l *link.Link
 		if l, err = h.connectGuest(g); err == nil {
-			h.keep(l, g.mailbox)
+			h.keep(l, g.mailbox, g.conversation)
 			<-l.Done()
 			return
 		}

@@ -383,7 +383,7 @@ func (a *joining) settle() error {
 		return err
 	}
 	a.link = a.ready
-	a.host.keep(a.link, a.to)
+	a.host.keep(a.link, a.to, a.envelopes)
 	a.result <- joinResult{joined: &Joined{Session: a.link, Entry: entry, Rights: a.answer.Rights}}
 	return nil
 }

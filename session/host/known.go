@@ -69,7 +69,7 @@ func (h *Host) answer(peer session.PeerID, id convID, c *conversation) {
 		h.cfg.Log.Info("a peer could not connect", "peer", peer.Short(), "error", err)
 		return
 	}
-	h.keep(l, c.from())
+	h.keep(l, c.from(), c)
 	<-l.Done()
 }
 

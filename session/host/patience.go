@@ -37,6 +37,9 @@ type patience struct {
 	// recovery is how much longer a session without a path may look for one
 	// when a new session can't be made.
 	recovery time.Duration
+	// gone is how long the servers may say that a peer isn't there, while its
+	// session has no path, before that has ended.
+	gone time.Duration
 }
 
 // orUsual fills in what is zero.
@@ -53,5 +56,6 @@ func (p patience) orUsual() patience {
 		linger:   cmp.Or(p.linger, 30*time.Second),
 		farewell: cmp.Or(p.farewell, time.Second),
 		recovery: cmp.Or(p.recovery, 3*time.Second),
+		gone:     cmp.Or(p.gone, 10*time.Second),
 	}
 }

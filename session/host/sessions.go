@@ -2,30 +2,32 @@ package host
 
 import (
 	"slices"
+	"time"
 
 	"tandem/session"
 )
 
-// live is a session that can be told to look for another path. Outside of
-// tests it is a *link.Link.
+// live is a session that can be told to look for another path, or that its peer
+// has gone. Outside of tests it is a *link.Link.
 type live interface {
 	session.Session
 	Rebind()
+	Abandon(reason error)
 }
 
-// keep records a live session and the mailbox its letters came from, and
-// forgets the session when it ends.
-func (h *Host) keep(l live, mailbox string) {
+// keep records a live session, its conversation and the mailbox its letters came
+// from, and forgets the session when it ends.
+func (h *Host) keep(l live, mailbox string, c *conversation) {
 	h.mu.Lock()
-	kept := h.keepLocked(l, mailbox)
+	kept := h.keepLocked(l, mailbox, c)
 	h.mu.Unlock()
 	h.announce(l, kept)
 }
 
 // keepLocked is keep for those who hold mu; announce has to follow.
-func (h *Host) keepLocked(l live, mailbox string) bool {
+func (h *Host) keepLocked(l live, mailbox string, c *conversation) bool {
 	peer := l.Peer().ID
-	if !h.startLocked(func() { h.outlive(l) }) {
+	if !h.startLocked(func() { h.outlive(l, c) }) {
 		return false
 	}
 	h.sessions[peer] = append(h.sessions[peer], l)
@@ -45,9 +47,26 @@ func (h *Host) announce(l live, kept bool) {
 	}
 }
 
-// outlive forgets a session when it has ended.
-func (h *Host) outlive(l live) {
-	<-l.Done()
+// outlive forgets a session when it has ended. A peer may be without a path for
+// a minute and come back; one that the servers don't know either has gone.
+func (h *Host) outlive(l live, c *conversation) {
+	ticker := time.NewTicker(h.cfg.patience.gone / 10)
+	defer ticker.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-l.Done():
+			ended = true
+		case <-ticker.C:
+			switch {
+			case connected(l):
+				c.absent.note(nil)
+			case c.absent.lasted() >= h.cfg.patience.gone:
+				l.Abandon(session.Errorf("link", session.Unavailable, "the other side has gone: no server knows it any more"))
+				<-l.Done()
+				ended = true
+			}
+		}
+	}
 	peer := l.Peer().ID
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -302,6 +302,10 @@ func (l *Link) Path() session.Path {
 // path at once. The link notices changed addresses by itself within a second.
 func (l *Link) Rebind() { l.trunk.roam.rebind("asked to") }
 
+// Abandon ends the session for a reason that the peer will not hear: it is known
+// to be gone. Done is closed soon after; Close still waits for the work.
+func (l *Link) Abandon(reason error) { l.trunk.fail(reason) }
+
 // Close ends the session: the peer learns that we closed it, streams on both
 // sides fail, and the contexts of handlers end. It waits for everything the
 // link has started, and for handlers at most five seconds.

@@ -81,6 +81,8 @@ func Attach(ctx context.Context, stream session.Stream, tty TTY, opts Options) (
 const (
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 5 * time.Second
+	// explainAfter is how long a lost stream goes without an explanation.
+	explainAfter = 2 * time.Second
 )
 
 // Run attaches like Attach, to a stream that it opens, and when the stream is
@@ -129,6 +131,7 @@ func (c *console) reattach(ctx context.Context, open Opener, request Request, la
 	request.Resume = &Resume{Terminal: last.Terminal, Offset: last.Offset}
 	lostAt := time.Now()
 	last.Lost = nil
+	told := ""
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
 		if detach, err := c.idle(ctx, time.After(retry/2+rand.N(retry/2))); detach || err != nil {
 			last.Detached = detach
@@ -149,6 +152,10 @@ func (c *console) reattach(ctx context.Context, open Opener, request Request, la
 		}
 		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
 			return result, err
+		}
+		if _, why := session.Public(err); why != "" && why != told && time.Since(lostAt) > explainAfter {
+			c.notice("%s; still trying, Enter ~ . leaves", why)
+			told = why
 		}
 	}
 }
