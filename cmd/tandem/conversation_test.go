@@ -93,6 +93,9 @@ func newConversations(env *testscript.Env) error {
 //	fill FILE SIZE             make a file of so many bytes without a pattern
 //	restored NAME              its terminal is, after its end, as it was before
 //	resize NAME COLS ROWS      change the size of its terminal
+//	connections COUNT PORT|PATH [TARGET]
+//	                           use so many connections at once; see cmdConnections
+//	opens COUNT PORT           use so many connections, a few at a time; see cmdOpens
 func conversationCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"as": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -108,8 +111,10 @@ func conversationCommands() map[string]func(*testscript.TestScript, bool, []stri
 				ts.Fatalf("exit code %d instead of %d", code, want)
 			}
 		},
-		"start": cmdStart,
-		"see":   cmdSee,
+		"start":       cmdStart,
+		"see":         cmdSee,
+		"connections": cmdConnections,
+		"opens":       cmdOpens,
 		"type": func(ts *testscript.TestScript, _ bool, args []string) {
 			need(ts, args, 2, "type NAME TEXT")
 			text, err := strconv.Unquote(`"` + strings.ReplaceAll(strings.Join(args[1:], " "), `"`, `\"`) + `"`)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -77,10 +78,20 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: conversationCommands(),
 		Condition: func(name string) (bool, error) {
-			if name != "tmpfs" {
-				return false, fmt.Errorf("no condition %s", name)
+			switch name {
+			case "tmpfs": // can be mounted
+				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
+			case "files": // can be open by the thousand
+				return room() >= 8192, nil
+			case "sshfs": // is there, and may be used
+				_, missing := exec.LookPath("sshfs")
+				fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+				if err == nil {
+					err = fuse.Close()
+				}
+				return missing == nil && err == nil, nil
 			}
-			return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
+			return false, fmt.Errorf("no condition %s", name)
 		},
 	})
 }
@@ -95,6 +106,7 @@ func TestScript(t *testing.T) {
 //	GARBAGE      something that answers with noise
 //	SILENT       something that accepts connections and says nothing
 //	NOBODY       a port that nobody listens on
+//	ECHO         a port, behind which all that is said comes back
 //	TLS          a signaling server behind TLS with a certificate nobody knows
 //	TLS_PORT     the same with the wrong scheme
 func serve(t *testing.T) map[string]string {
@@ -127,9 +139,14 @@ func serve(t *testing.T) map[string]string {
 		"NOT_TANDEM": web(http.NotFoundHandler()),
 		"GARBAGE":    "http://" + listen(t, func(c net.Conn) { _, _ = c.Write([]byte("\x00\xff220 mail.example\r\n\x1b]0;owned\a")) }),
 		"SILENT":     "http://" + listen(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<20)); _, _ = c.Read(make([]byte, 1)) }),
-		"NOBODY":     "http://" + nobody.Addr().String(),
-		"TLS":        secure.URL,
-		"TLS_PORT":   "http://" + secure.Listener.Addr().String(),
+		"ECHO": port(listen(t, func(c net.Conn) {
+			if _, err := io.Copy(c, c); err == nil {
+				_ = c.(*net.TCPConn).CloseWrite()
+			}
+		})),
+		"NOBODY":   "http://" + nobody.Addr().String(),
+		"TLS":      secure.URL,
+		"TLS_PORT": "http://" + secure.Listener.Addr().String(),
 	}
 	return urls
 }

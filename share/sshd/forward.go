@@ -44,6 +44,10 @@ type (
 
 const maxPort = 1<<16 - 1
 
+// unknownPort is whence a connection comes if nobody knows, as OpenSSH has it:
+// some clients take no 0.
+const unknownPort = maxPort
+
 // direct serves a connection that the client wants made.
 func (s *server) direct(ctx context.Context, offered ssh.NewChannel) {
 	network, address, ok := directAddress(offered)
@@ -175,7 +179,7 @@ func (s *server) listenTCP(ctx context.Context, p tcpAddress) (ok bool, payload 
 		if port == 0 {
 			port = portOf(address)
 		}
-		return "forwarded-tcpip", ssh.Marshal(tcpChannel{Host: p.Host, Port: port, From: "0.0.0.0"})
+		return "forwarded-tcpip", ssh.Marshal(tcpChannel{Host: p.Host, Port: port, From: "0.0.0.0", FromPort: unknownPort})
 	})
 	if !ok || p.Port != 0 {
 		return ok, nil
@@ -248,7 +252,11 @@ func (s *server) dialClient(ctx context.Context, kind string, payload []byte) (n
 		return nil, session.Errorf("ssh", session.Unavailable, "the SSH client refused the connection")
 	}
 	s.work.Go(func() { ssh.DiscardRequests(requests) })
-	return clientConn{channel}, ctx.Err()
+	if err := ctx.Err(); err != nil { // it ended while the client made up its mind
+		_ = channel.Close()
+		return nil, err
+	}
+	return clientConn{channel}, nil
 }
 
 // clientConn is a channel as a connection; it has no deadlines.

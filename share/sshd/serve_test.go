@@ -73,3 +73,42 @@ func TestServeEnds(t *testing.T) {
 	_ = client.Wait() // it sees the end
 	f.work.Wait()
 }
+
+// unused is a key that must not be asked to sign.
+type unused struct {
+	t *testing.T
+	ssh.Signer
+}
+
+func (u unused) Sign(io.Reader, []byte) (*ssh.Signature, error) {
+	u.t.Error("a key was used")
+	return nil, io.ErrClosedPipe
+}
+
+// TestNoKeyMatters: who the client is was settled before there was any SSH. No
+// user name and no key says it anew, so none can be offered by somebody who
+// signs with another (CVE-2024-45337).
+func TestNoKeyMatters(t *testing.T) {
+	for _, user := range []string{"", "root", "somebody else", "alice\x00"} {
+		near, far := loopback(t)
+		key := hostKey(t)
+		served := make(chan error, 1)
+		go func() { served <- Serve(t.Context(), far, &fake{}, Config{HostKey: key}) }()
+		asked := false
+		conn, channels, requests, err := ssh.NewClientConn(near, "", &ssh.ClientConfig{
+			User:            user,
+			HostKeyCallback: ssh.FixedHostKey(key.PublicKey()),
+			Auth: []ssh.AuthMethod{
+				ssh.PublicKeys(unused{t, hostKey(t)}),
+				ssh.PasswordCallback(func() (string, error) { asked = true; return "", nil }),
+			},
+		})
+		if err != nil || asked {
+			t.Fatalf("%q: %v; asked for a password: %v", user, err, asked)
+		}
+		_ = ssh.NewClient(conn, channels, requests).Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
