@@ -145,7 +145,7 @@ func dialError(op string, a address, err error, resp *http.Response) error {
 		e.Kind, e.Text = KindCanceled, "given up"
 	case errors.As(err, &authority):
 		e.Kind, e.Text = KindIntegrity, a.String()+" has a certificate from an authority that this computer does not know"
-		e.Hint = "if a proxy inspects TLS here, its authority has to be added to the system's; otherwise do not trust this server's address"
+		e.Hint = "if it is the authority of your own server, or of a proxy that inspects TLS here, name it in ca_file; otherwise do not trust this server's address"
 	case errors.As(err, &hostname):
 		e.Kind, e.Text = KindIntegrity, a.String()+" has a certificate for another name"
 		e.Hint = "check the address"
@@ -187,7 +187,7 @@ func answered(e *Error, a address, resp *http.Response) {
 	switch code := resp.StatusCode; {
 	case code == http.StatusMisdirectedRequest:
 		e.Kind, e.Text = KindDenied, a.String()+" does not go by this name"
-		e.Hint = "use the server's own name; its operator can add others"
+		e.Hint = "use the server's own name; its operator can add others (tandem server --host)"
 	case code == http.StatusTooManyRequests:
 		e.Kind, e.Text = KindBusy, a.String()+" takes no more connections from this network now"
 		e.Hint = "try again in a minute"

@@ -24,8 +24,13 @@ func nodeConfig(io stdio, f *flags) (node.Config, error) {
 	if err != nil {
 		return node.Config{}, err
 	}
+	roots, err := c.roots()
+	if err != nil {
+		return node.Config{}, err
+	}
 	return node.Config{
-		Home: home, Name: c.Name, Servers: c.Servers, Insecure: c.Insecure, RelayOnly: c.RelayOnly, Log: log,
+		Roots: roots,
+		Home:  home, Name: c.Name, Servers: c.Servers, Insecure: c.Insecure, RelayOnly: c.RelayOnly, Log: log,
 		Subsystems: sshSubsystems(), Events: func(e node.Event) { complain(io, e) },
 	}, nil
 }

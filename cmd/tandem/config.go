@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -26,6 +27,9 @@ type config struct {
 	Insecure bool `koanf:"insecure"`
 	// RelayOnly never uses a direct path: peers don't learn our addresses.
 	RelayOnly bool `koanf:"relay_only"`
+	// CAFile is a PEM file of authorities that may vouch, besides the system's,
+	// for servers and relays that speak TLS.
+	CAFile string `koanf:"ca_file"`
 	// Log is the level of the log on standard error; empty is none.
 	Log string `koanf:"log"`
 	// Predict says when to show keys before their echo: auto, always or never.
@@ -60,7 +64,7 @@ func readConfig(io stdio, home node.Home, f *flags) (config, error) {
 	if err := k.Load(mapProvider(flagged), nil); err != nil {
 		return config{}, err
 	}
-	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "log": true, "predict": true}
+	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "ca_file": true, "log": true, "predict": true}
 	for _, key := range k.Keys() {
 		if !known[key] {
 			return config{}, &session.Error{
@@ -110,7 +114,7 @@ func (p mapProvider) Read() (map[string]any, error) { return p, nil }
 // TANDEM_PREDICT.
 func envProvider(env func(string) string) mapProvider {
 	m := mapProvider{}
-	for _, key := range []string{"name", "insecure", "relay_only", "log", "predict"} {
+	for _, key := range []string{"name", "insecure", "relay_only", "ca_file", "log", "predict"} {
 		if v := env("TANDEM_" + strings.ToUpper(key)); v != "" {
 			m[key] = v
 		}
@@ -119,4 +123,27 @@ func envProvider(env func(string) string) mapProvider {
 		m["servers"] = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	return m
+}
+
+// roots are the authorities that vouch for servers: the system's, and those of
+// ca_file; nil if that isn't set.
+func (c config) roots() (*x509.CertPool, error) {
+	if c.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, &session.Error{Op: "read ca_file", Kind: session.Invalid, Err: err}
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // a system that can't say has none
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, &session.Error{
+			Op: "read ca_file", Kind: session.Invalid, Text: "there is no certificate in " + c.CAFile,
+			Hint: "It takes certificates in PEM: -----BEGIN CERTIFICATE-----.",
+		}
+	}
+	return pool, nil
 }

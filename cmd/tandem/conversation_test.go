@@ -60,7 +60,7 @@ type conversationsKey struct{}
 func newConversations(env *testscript.Env) error {
 	all := &conversations{
 		byName: make(map[string]*conversation),
-		vars:   []string{"TANDEM_HOME", "TANDEM_NAME", "TANDEM_RELAY_ONLY", "TANDEM_LOG", "NO_COLOR", "LANG"},
+		vars:   []string{"TANDEM_HOME", "TANDEM_NAME", "TANDEM_RELAY_ONLY", "TANDEM_CA_FILE", "TANDEM_LOG", "NO_COLOR", "LANG"},
 	}
 	for _, v := range env.Vars {
 		name, _, _ := strings.Cut(v, "=")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,8 +54,9 @@ type finding struct {
 
 // doctor prints findings as they come and remembers what they add up to.
 type doctor struct {
-	io   stdio
-	json bool
+	io    stdio
+	json  bool
+	trust *tls.Config
 
 	nats         []probe.NAT
 	udpSilent    bool // a STUN server was asked and none answered
@@ -98,7 +100,7 @@ func runDoctor(ctx context.Context, io stdio, f *flags) error {
 	if err != nil {
 		return err
 	}
-	d := &doctor{io: io, json: f.json}
+	d := &doctor{io: io, json: f.json, trust: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12}}
 	if err := d.families(); err != nil {
 		return err
 	}
@@ -154,7 +156,7 @@ func orNone(addrs []string) string {
 func (d *doctor) server(ctx context.Context, name string, insecure bool) error {
 	checkCtx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	probed, err := signaling.Probe(checkCtx, signaling.Config{AllowInsecure: insecure}, name)
+	probed, err := signaling.Probe(checkCtx, signaling.Config{AllowInsecure: insecure, TLS: d.trust}, name)
 	if err != nil {
 		f := finding{Check: "signaling", Subject: name, Found: err.Error()}
 		var se *signaling.Error
@@ -272,7 +274,7 @@ func (d *doctor) checkRelays(ctx context.Context, server string, insecure bool) 
 	if err != nil {
 		return err
 	}
-	client, err := signaling.New(signaling.Config{Servers: []string{server}, Key: key, AllowInsecure: insecure})
+	client, err := signaling.New(signaling.Config{Servers: []string{server}, Key: key, AllowInsecure: insecure, TLS: d.trust})
 	if err != nil {
 		return err
 	}
@@ -287,7 +289,7 @@ func (d *doctor) checkRelays(ctx context.Context, server string, insecure bool) 
 	for _, r := range relays {
 		for _, u := range r.URLs {
 			if strings.HasPrefix(u, "turn") && len(accesses) < maxServerNames {
-				accesses = append(accesses, probe.Access{URL: u, Username: r.Username, Password: r.Password})
+				accesses = append(accesses, probe.Access{URL: u, Username: r.Username, Password: r.Password, TLS: d.trust})
 			}
 		}
 	}

@@ -10,8 +10,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"testing"
@@ -21,6 +23,9 @@ import (
 	"tandem/session"
 	"tandem/session/identity"
 	"tandem/session/link"
+	"tandem/share/node"
+	"tandem/signaling"
+	"tandem/signaling/server"
 )
 
 // mailbag is one end of an in-process Signaler.
@@ -206,4 +211,60 @@ func meetThrough(t *testing.T, dial, accept link.Config) *link.Link {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// Two nodes that trust an authority of their own meet at a server and through a
+// relay that have its certificate; one that doesn't trust it gets nowhere.
+func TestOwnAuthority(t *testing.T) {
+	host := thisHost(t)
+	certificate, roots := relayAuthority(t, net.IPv4(127, 0, 0, 1))
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	turn, err := relay.New(relay.Config{
+		Public: []netip.Addr{host}, AllowPeers: []netip.Prefix{netip.PrefixFrom(host, 32)},
+		Secrets: []string{"a secret of enough bytes"},
+		TLS:     []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}, TLSConfig: config,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = turn.Close() })
+	_, _, secure := turn.Addrs()
+	s := server.New(server.Config{Relays: func(_ context.Context, mailbox string) ([]signaling.Relay, error) {
+		user, password, ttl := turn.Credentials(mailbox, time.Now())
+		return []signaling.Relay{{
+			URLs: []string{"turns:" + secure[0].String() + "?transport=tcp"}, Username: user, Password: password, TTL: int(ttl.Seconds()),
+		}}, nil
+	}})
+	t.Cleanup(func() { _ = s.Close() })
+	web := httptest.NewUnstartedServer(s)
+	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	web.TLS = config
+	web.StartTLS()
+	t.Cleanup(web.Close)
+
+	begin := func(name string, trust *x509.CertPool) *node.Node {
+		n, err := node.StartGuest(t.Context(), node.Config{Name: name, Servers: []string{web.URL}, Roots: trust, RelayOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = n.Close() }) // the other one may have gone first
+		return n
+	}
+	alice, bob := begin("alice", roots), begin("bob", roots)
+	shared, err := alice.Share(t.Context(), node.Share{
+		Folder: t.TempDir(), Uses: 1, Expires: time.Hour, Approve: func(context.Context, node.Guest) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin("mallory", nil).Join(t.Context(), shared.Code, nil); session.KindOf(err) != session.Integrity {
+		t.Errorf("without the authority: %v", err)
+	}
+	joined, err := bob.Join(t.Context(), shared.Link, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if joined.Path.Kind != session.Relayed || joined.Path.Local.Protocol != "tls" {
+		t.Errorf("path %+v", joined.Path)
+	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -109,6 +110,7 @@ func TestScript(t *testing.T) {
 //	ECHO         a port, behind which all that is said comes back
 //	TLS          a signaling server behind TLS with a certificate nobody knows
 //	TLS_PORT     the same with the wrong scheme
+//	TLS_CA       a file with who vouches for it
 func serve(t *testing.T) map[string]string {
 	t.Helper()
 	many := server.Rate{PerSecond: 1000, Burst: 1000}
@@ -132,6 +134,11 @@ func serve(t *testing.T) map[string]string {
 	if err := nobody.Close(); err != nil {
 		t.Fatal(err)
 	}
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	if err := os.WriteFile(authority, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	urls := map[string]string{
 		"SERVER":     web(s),
 		"CLOCK_OFF":  web(speaks(signaling.Info{Version: 1, MinVersion: 1, Time: time.Now().Add(time.Hour).UnixMilli()})),
@@ -146,6 +153,7 @@ func serve(t *testing.T) map[string]string {
 		})),
 		"NOBODY":   "http://" + nobody.Addr().String(),
 		"TLS":      secure.URL,
+		"TLS_CA":   authority,
 		"TLS_PORT": "http://" + secure.Listener.Addr().String(),
 	}
 	return urls

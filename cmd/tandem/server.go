@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type serverOptions struct {
 	listen        string
 	publicIPs     []string
 	domain        string
+	hosts         []string
 	email         string
 	cert, key     string
 	insecure      bool
@@ -72,6 +74,7 @@ port itself as well, for networks that let nothing else out.`),
 	fs.StringVar(&o.listen, "listen", "", "address of the signaling server (default :443, or :8080 with --insecure-http)")
 	fs.StringSliceVar(&o.publicIPs, "public-ip", nil, "address the Internet reaches this machine at; one of IPv4 and one of IPv6")
 	fs.StringVar(&o.domain, "domain", "", "name of this server; its certificate is obtained and renewed automatically")
+	fs.StringSliceVar(&o.hosts, "host", nil, "name under which clients reach this server, besides its domain, its addresses and its certificate's names; needed behind a proxy")
 	fs.StringVar(&o.email, "email", "", "address for the certificate authority's notices, with --domain")
 	fs.StringVar(&o.cert, "tls-cert", "", "file with the certificate chain, in PEM")
 	fs.StringVar(&o.key, "tls-key", "", "file with the certificate's key, in PEM")
@@ -123,12 +126,13 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 	defer func() { _ = port.Close() }()
 
 	metrics := prometheus.NewRegistry()
-	cfg := server.Config{Metrics: metrics, PublicMetrics: o.publicMetrics, Logger: log}
+	names := certificateNames(tlsConfig)
+	cfg := server.Config{
+		Hosts: o.names(names, addrPort(listener)), OwnAddresses: true,
+		Metrics: metrics, PublicMetrics: o.publicMetrics, Logger: log,
+	}
 	if cfg.TrustedProxies, err = parsePrefixes("--trusted-proxy", o.proxies); err != nil {
 		return err
-	}
-	if o.domain != "" {
-		cfg.Hosts = []string{hostPort(o.domain, addrPort(listener), tlsConfig != nil)}
 	}
 	var turn *relay.Server
 	if !o.noRelay {
@@ -136,7 +140,7 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 			return err
 		}
 		defer func() { _ = turn.Close() }()
-		cfg.STUN, cfg.RelayURLs = relayURLs(o, addrPort(listener), tlsConfig != nil)
+		cfg.STUN, cfg.RelayURLs = relayURLs(o, names, addrPort(listener), tlsConfig != nil)
 		cfg.Relays = func(_ context.Context, mailbox string) ([]signaling.Relay, error) {
 			user, password, ttl := turn.Credentials(mailbox, time.Now())
 			return []signaling.Relay{
@@ -186,6 +190,42 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 		return errors.Join(err, s.Close())
 	}
 	return s.Close()
+}
+
+// certificateNames are those that a certificate of our own is for, names and
+// addresses; wildcards are none.
+func certificateNames(cfg *tls.Config) (names []string) {
+	if cfg == nil || len(cfg.Certificates) == 0 {
+		return nil
+	}
+	leaf := cfg.Certificates[0].Leaf
+	for _, name := range leaf.DNSNames {
+		if !strings.Contains(name, "*") {
+			names = append(names, name)
+		}
+	}
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+// names are the Hosts by which clients may call this server, besides its own
+// addresses, given the certificate's.
+func (o serverOptions) names(certificate []string, port uint16) (hosts []string) {
+	add := func(name string) { hosts = append(hosts, signaling.CanonicalHost(name)) }
+	for _, name := range slices.Concat([]string{o.domain}, certificate, o.publicIPs) {
+		if name != "" {
+			add(net.JoinHostPort(name, strconv.Itoa(int(port))))
+		}
+	}
+	for _, name := range o.hosts {
+		add(name) // as the proxy in front has it, or complete
+		if _, _, err := net.SplitHostPort(name); err != nil {
+			add(net.JoinHostPort(strings.Trim(name, "[]"), strconv.Itoa(int(port))))
+		}
+	}
+	return hosts
 }
 
 // serverTLS is nil for plain HTTP.
@@ -301,24 +341,27 @@ func relaySecrets(path string) ([]string, error) {
 }
 
 // relayURLs are the STUN and TURN URIs (RFC 7064, RFC 7065) clients are told,
-// in the order of preference.
-func relayURLs(o serverOptions, signalingPort uint16, secure bool) (stun, turn []string) {
+// in the order of preference. Over TLS a name is used that the certificate is for.
+func relayURLs(o serverOptions, certificate []string, signalingPort uint16, secure bool) (stun, turn []string) {
 	names := o.publicIPs
 	if o.domain != "" {
 		names = []string{o.domain}
 	}
 	for _, name := range names {
-		if strings.Contains(name, ":") {
-			name = "[" + name + "]"
-		}
-		at := fmt.Sprintf("%s:%d", name, o.relayPort)
+		at := net.JoinHostPort(name, strconv.Itoa(int(o.relayPort)))
 		stun = append(stun, "stun:"+at)
 		turn = append(turn, "turn:"+at+"?transport=udp", "turn:"+at+"?transport=tcp")
 		scheme := "turn"
 		if secure {
 			scheme = "turns"
+			if len(certificate) > 0 && !slices.Contains(certificate, name) {
+				name = certificate[0]
+			}
 		}
-		turn = append(turn, fmt.Sprintf("%s:%s:%d?transport=tcp", scheme, name, signalingPort))
+		last := fmt.Sprintf("%s:%s?transport=tcp", scheme, net.JoinHostPort(name, strconv.Itoa(int(signalingPort))))
+		if !slices.Contains(turn, last) {
+			turn = append(turn, last)
+		}
 	}
 	return stun, turn
 }
@@ -350,11 +393,3 @@ func isLocal(addr netip.Addr) (bool, error) {
 }
 
 func addrPort(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
-
-// hostPort leaves the scheme's own port out, as clients do.
-func hostPort(name string, port uint16, secure bool) string {
-	if secure && port == 443 || !secure && port == 80 {
-		return name
-	}
-	return net.JoinHostPort(name, strconv.Itoa(int(port)))
-}

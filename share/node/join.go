@@ -223,7 +223,7 @@ func (n *Node) useOneOf(ctx context.Context, urls []string) (string, error) {
 	defer cancel()
 	for _, url := range urls {
 		asking.Go(func() {
-			_, err := signaling.Probe(probing, signaling.Config{AllowInsecure: true}, url)
+			_, err := signaling.Probe(probing, signaling.Config{AllowInsecure: true, TLS: n.post.trust}, url)
 			answers <- answer{url, err}
 		})
 	}

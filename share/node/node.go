@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -37,6 +39,9 @@ type Config struct {
 	Servers []string
 	// Insecure allows plain HTTP to servers outside the local network.
 	Insecure bool
+	// Roots vouch for servers and relays that speak TLS; nil means the
+	// system's.
+	Roots *x509.CertPool
 	// RelayOnly uses no direct path.
 	RelayOnly bool
 	// nearby finds who on the local network holds a nameplate; nil is lan.Find.
@@ -180,7 +185,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		}
 	}
 	n.services = newServices(cfg.Dir, cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, cfg.Log)
-	n.post = newPost(key, cfg.Log)
+	n.post = newPost(key, cfg.Roots, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())
 	}
@@ -188,7 +193,8 @@ func build(cfg Config, held *os.File) (*Node, error) {
 	n.host = host.New(host.Config{
 		Device: device, Contact: n.contact, Book: book, Post: n.post, Ledger: ledger,
 		Link: link.Config{
-			Relays: n.post.relays, RelayOnly: cfg.RelayOnly, Logger: cfg.Log,
+			Relays: n.post.relays, RelayTLS: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
+			RelayOnly: cfg.RelayOnly, Logger: cfg.Log,
 		},
 		Handler:  dispatcher.Handle,
 		Sessions: n.sessionBegan,

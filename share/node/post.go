@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"slices"
@@ -19,6 +21,7 @@ import (
 // with the same mailbox. Servers join while it runs, as links name them.
 type post struct {
 	key     ed25519.PrivateKey
+	trust   *tls.Config
 	log     *slog.Logger
 	letters chan host.Letter
 	done    chan struct{} // closed by Close
@@ -36,8 +39,9 @@ type carrier struct {
 	*signaling.Client
 }
 
-func newPost(key ed25519.PrivateKey, log *slog.Logger) *post {
-	return &post{key: key, log: log, letters: make(chan host.Letter), done: make(chan struct{}), more: make(chan struct{})}
+func newPost(key ed25519.PrivateKey, roots *x509.CertPool, log *slog.Logger) *post {
+	trust := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &post{key: key, trust: trust, log: log, letters: make(chan host.Letter), done: make(chan struct{}), more: make(chan struct{})}
 }
 
 // use adds servers that aren't in use yet. Insecure permits plain HTTP
@@ -62,6 +66,7 @@ func (p *post) use(insecure bool, servers ...string) error {
 		}
 		client, err := signaling.New(signaling.Config{
 			Servers: []string{url}, Key: p.key, Logger: p.log, AllowInsecure: insecure, EagerRelays: true,
+			TLS: p.trust,
 		})
 		if err != nil {
 			return fromSignaling(err)

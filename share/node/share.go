@@ -140,7 +140,7 @@ func (n *Node) embed() error {
 	if len(n.post.servers()) > 0 {
 		return nil
 	}
-	e, err := startEmbedded(server.Config{Logger: n.cfg.Log})
+	e, err := startEmbedded(server.Config{OwnAddresses: true, Logger: n.cfg.Log})
 	if err != nil {
 		return err
 	}

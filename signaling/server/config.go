@@ -18,8 +18,12 @@ type Config struct {
 	// Hosts are the names (with a port unless it is the scheme's default) under
 	// which clients reach the server. Requests for others are refused: this
 	// keeps another server, which some client also uses, from passing that client's
-	// claim on to us. Empty means any, which is what a server on a LAN needs.
+	// claim on to us. Empty means any, unless OwnAddresses is set.
 	Hosts []string
+	// OwnAddresses accepts also the address at which the request has arrived,
+	// and localhost where that is a loopback address: what a server on a LAN
+	// is known by.
+	OwnAddresses bool
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// Relays makes relay credentials for a client, who is known by its mailbox.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"tandem/signaling"
 	"tandem/signaling/bus"
@@ -39,6 +41,8 @@ type Server struct {
 	queued  atomic.Int64  // bytes waiting for all clients
 	watches atomic.Int64  // mailboxes watched by all clients
 	epoch   atomic.Uint64 // of the latest claim
+
+	misnamed rate.Sometimes // for the log
 
 	stop chan struct{}  // closed by Close
 	work sync.WaitGroup // the keeper, every client's reader and writer
@@ -68,6 +72,7 @@ func New(cfg Config) *Server {
 		stop:     make(chan struct{}),
 		clients:  make(map[*client]struct{}),
 		byIP:     make(map[netip.Prefix]int),
+		misnamed: rate.Sometimes{First: 3, Interval: time.Minute},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -153,9 +158,33 @@ func (s *Server) serveWS(w http.ResponseWriter, r *http.Request) {
 	go c.read() // s.work counts c since admit; finish takes it off
 }
 
+// goesBy reports whether a request names one of our names. What another server
+// passes on to us names that one.
+func (s *Server) goesBy(r *http.Request) bool {
+	host := signaling.CanonicalHost(r.Host)
+	if len(s.cfg.Hosts) == 0 && !s.cfg.OwnAddresses || slices.Contains(s.cfg.Hosts, host) {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok || !s.cfg.OwnAddresses {
+		return false
+	}
+	at, err := netip.ParseAddrPort(local.String())
+	if err != nil {
+		return false
+	}
+	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	localhost := net.JoinHostPort("localhost", strconv.Itoa(int(at.Port())))
+	return host == signaling.CanonicalHost(at.String()) ||
+		at.Addr().IsLoopback() && host == signaling.CanonicalHost(localhost)
+}
+
 // admit counts c in, or says with which HTTP status it is turned away.
 func (s *Server) admit(c *client, r *http.Request) (status int, why string) {
-	if hosts := s.cfg.Hosts; len(hosts) > 0 && !slices.Contains(hosts, signaling.CanonicalHost(r.Host)) {
+	if !s.goesBy(r) {
+		s.misnamed.Do(func() {
+			s.log.Warn("refused a client that takes this server for another", "host", strconv.QuoteToASCII(r.Host))
+		})
 		return http.StatusMisdirectedRequest, "this server does not go by that name"
 	}
 	if !s.connects.allow(c.ip, 1) {
