@@ -34,6 +34,8 @@ type config struct {
 	Log string `koanf:"log"`
 	// Predict says when to show keys before their echo: auto, always or never.
 	Predict terminal.Prediction `koanf:"predict"`
+	// Clipboard lets programs in peers' terminals write to the clipboard.
+	Clipboard bool `koanf:"clipboard"`
 }
 
 // readConfig reads config.toml in the configuration folder, then TANDEM_*
@@ -58,13 +60,16 @@ func readConfig(io stdio, home node.Home, f *flags) (config, error) {
 	if f.log != "" {
 		flagged["log"] = f.log
 	}
+	if f.clipboard {
+		flagged["clipboard"] = true
+	}
 	if f.predict != "" {
 		flagged["predict"] = f.predict
 	}
 	if err := k.Load(mapProvider(flagged), nil); err != nil {
 		return config{}, err
 	}
-	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "ca_file": true, "log": true, "predict": true}
+	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "ca_file": true, "log": true, "predict": true, "clipboard": true}
 	for _, key := range k.Keys() {
 		if !known[key] {
 			return config{}, &session.Error{
@@ -85,17 +90,17 @@ func readConfig(io stdio, home node.Home, f *flags) (config, error) {
 	return c, nil
 }
 
-// prediction is when this terminal shows keys before their echo.
-func (f *flags) prediction(s stdio) (terminal.Prediction, error) {
-	if kind := s.env("TERM"); kind == "" || kind == "dumb" {
-		return terminal.PredictNever, nil
-	}
+// terminalConfig is how this terminal shows one of a peer's.
+func (f *flags) terminalConfig(s stdio) (config, error) {
 	home, err := node.FindHome(s.env)
 	if err != nil {
-		return "", err
+		return config{}, err
 	}
 	c, err := readConfig(s, home, f)
-	return c.Predict, err
+	if kind := s.env("TERM"); kind == "" || kind == "dumb" {
+		c.Predict = terminal.PredictNever
+	}
+	return c, err
 }
 
 // fileProvider, mapProvider and envProvider are koanf.Providers.
@@ -111,10 +116,10 @@ func (p mapProvider) Read() (map[string]any, error) { return p, nil }
 
 // envProvider reads TANDEM_SERVERS (separated by commas or spaces),
 // TANDEM_NAME, TANDEM_INSECURE, TANDEM_RELAY_ONLY, TANDEM_LOG and
-// TANDEM_PREDICT.
+// TANDEM_PREDICT and TANDEM_CLIPBOARD.
 func envProvider(env func(string) string) mapProvider {
 	m := mapProvider{}
-	for _, key := range []string{"name", "insecure", "relay_only", "ca_file", "log", "predict"} {
+	for _, key := range []string{"name", "insecure", "relay_only", "ca_file", "log", "predict", "clipboard"} {
 		if v := env("TANDEM_" + strings.ToUpper(key)); v != "" {
 			m[key] = v
 		}

@@ -110,6 +110,9 @@ func describeEvent(ev node.Event) string {
 		return fmt.Sprintf("%s was refused: %s, %s. Nothing grants it.", who, ev.What, doing(ev.Action))
 	case node.EventUnrecorded:
 		return fmt.Sprintf("The recording %s has ended: %s.", session.Printable(ev.Recording), ev.Reason)
+	case node.EventAsks:
+		return fmt.Sprintf("%s (%s) asks to type at %s: `tandem shells --let-type %[3]s/%[4]d` allows it.",
+			who, strings.Join(ev.Words[:min(3, len(ev.Words))], " "), ev.What, ev.Viewer)
 	case node.EventEnded:
 		return "The share has ended, and everything it granted."
 	}

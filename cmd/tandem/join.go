@@ -35,7 +35,7 @@ other verbs in other terminals use the same session.`),
 		},
 	}
 	record.addToGuest(cmd.Flags())
-	f.addPredict(cmd.Flags())
+	f.addTerminal(cmd.Flags())
 	return cmd
 }
 
@@ -178,7 +178,7 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 	if !ok {
 		return usagef("a terminal needs a standard output that is a file or terminal")
 	}
-	predict, err := f.prediction(s)
+	c, err := f.terminalConfig(s)
 	if err != nil {
 		return err
 	}
@@ -187,8 +187,14 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 		request.Term = s.env("TERM")
 	}
 	request.Env = localeEnv(s)
+	if locale := foreignLocale(s.env); locale != "" && isTerminal(out) {
+		fmt.Fprintf(s.err, "Your locale %s is not UTF-8: characters beyond ASCII may look wrong. LANG=C.UTF-8 helps.\n", session.Printable(locale))
+	}
 	shown := false
-	options := terminal.Options{Predict: predict, Recording: recording, Events: func(terminal.Event) { shown = true }}
+	options := terminal.Options{
+		Predict: c.Predict, Clipboard: c.Clipboard, Words: node.Words, Recording: recording,
+		Events: func(terminal.Event) { shown = true },
+	}
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }
 	}
@@ -209,6 +215,21 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 		return exitError(result.Code)
 	}
 	return nil
+}
+
+// foreignLocale is the locale of this terminal if it is set to one whose
+// characters are not UTF-8 (POSIX, Base Definitions 8.2: the first that is set
+// and not empty counts).
+func foreignLocale(env func(string) string) string {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := env(name); v != "" {
+			if terminal.UTF8(v) {
+				return ""
+			}
+			return v
+		}
+	}
+	return "" // a terminal whose locale nobody has set may be any
 }
 
 // localeEnv is what a new terminal on the other side takes over from here.

@@ -14,11 +14,14 @@ type flags struct {
 	servers []string
 	json    bool
 	log     string
-	predict string // only of verbs that open a terminal
+	// Only of verbs that open a terminal.
+	predict   string
+	clipboard bool
 }
 
-// addPredict is for verbs that open a terminal.
-func (f *flags) addPredict(fs *pflag.FlagSet) {
+// addTerminal is for verbs that open a terminal.
+func (f *flags) addTerminal(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.clipboard, "clipboard", false, "let programs there write to your clipboard; they can never read it")
 	fs.StringVar(&f.predict, "predict", "", "show keys before their echo, underlined: auto (on slow links), always or never")
 }
 
@@ -54,7 +57,7 @@ enter a session.`),
 	p.BoolVar(&f.json, "json", false, "print one JSON object a line, for scripts")
 	p.StringVar(&f.log, "log", "", "write a log to standard error: debug, info, warn or error")
 	root.AddCommand(
-		newShare(io, f), newJoin(io, f), newShell(io, f), newExec(io, f), newInfo(io, f), newForward(io, f),
+		newShare(io, f), newJoin(io, f), newShell(io, f), newShells(io, f), newExec(io, f), newInfo(io, f), newForward(io, f),
 		newLs(io, f), newGet(io, f), newPut(io, f), newMkdir(io, f), newMv(io, f), newRm(io, f), newWatch(io, f),
 		newProxy(io, f), newSSHConfig(io, f), newSSHSubsystem(io),
 		newReplay(io, f), newPeers(io, f), newWhy(io, f), newDoctor(io, f),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,8 +26,9 @@ func newShare(io stdio, f *flags) *cobra.Command {
 	var approve string
 	var record recordFlags
 	var run []string
+	var oneProgram bool
 	cmd := &cobra.Command{
-		Use:   "share [DIR]",
+		Use:   "share [DIR] [-- PROGRAM [ARGUMENT…]]",
 		Short: "Share a folder, a terminal or both, and wait for a guest",
 		Long: strings.TrimSpace(`
 Share a folder, a terminal or both: prints a code, a link and a QR code, and
@@ -39,15 +41,25 @@ itself, which guests on the same network find by the code.`),
   tandem share --terminal
   # a guest may watch it
   tandem share --terminal --view-only
+  # a guest may use this program, and start no other
+  tandem share --command -- htop
   # a guest may read and change the folder
   tandem share ~/project --write
   # a guest may run exactly this, as tandem exec PEER:restart
   tandem share --run 'restart=systemctl restart nginx'`,
-		Args: takes(0, 1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			var err error
+			args, share.Command, err = splitCommand(args, cmd.ArgsLenAtDash(), oneProgram)
+			if err != nil {
+				return err
+			}
+			return takes(0, 1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
+			if n := len(args) - len(share.Command); n == 1 {
 				share.Folder = args[0]
 			}
+			share.Terminal = share.Terminal || len(share.Command) > 0
 			var err error
 			if share.Commands, err = parseCommands(run); err != nil {
 				return err
@@ -79,6 +91,7 @@ itself, which guests on the same network find by the code.`),
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&share.Terminal, "terminal", false, "share a terminal")
+	fs.BoolVar(&oneProgram, "command", false, "share a terminal with this one program instead of a shell")
 	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
 	record.addTo(fs)
 	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
@@ -135,6 +148,9 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 		})
 	} else {
 		printInvite(io, share, shared)
+		if share.Terminal {
+			warnOfLocale(io)
+		}
 	}
 	<-ctx.Done()
 	unanswered := prompt.asking()
@@ -146,6 +162,23 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 		return exitError(exitInterrupted)
 	}
 	return nil
+}
+
+// splitCommand tells a share's folder from its program, which follows the dash
+// or, with --command, is all there is.
+func splitCommand(args []string, dash int, oneProgram bool) (rest, program []string, err error) {
+	switch {
+	case dash >= 0:
+		rest, program = args[:dash], args[dash:]
+	case oneProgram:
+		program = args
+	default:
+		return args, nil, nil
+	}
+	if len(program) == 0 || program[0] == "" {
+		return nil, nil, usagef("--command needs a program: tandem share --command -- htop")
+	}
+	return rest, program, nil
 }
 
 // parseCommands reads the commands that --run pins, by their names. They are
@@ -199,6 +232,16 @@ func printInvite(io stdio, share node.Share, s *node.Shared) {
 		fmt.Fprintln(io.out, "Your own window on the terminal   tandem shell .")
 	}
 	fmt.Fprintln(io.out, "Ctrl-C ends the share and everything it granted.")
+}
+
+// warnOfLocale says that programs in the terminal will not write UTF-8, which
+// is what guests' terminals expect.
+func warnOfLocale(io stdio) {
+	locale := cmp.Or(io.env("LC_ALL"), io.env("LC_CTYPE"), io.env("LANG"), "C")
+	if !terminal.UTF8(locale) {
+		fmt.Fprintf(io.err, "Programs in the terminal run in the locale %s, which is not UTF-8: characters beyond ASCII may look wrong. LANG=C.UTF-8 helps.\n",
+			session.Printable(locale))
+	}
 }
 
 // printQR draws text, if standard output is a terminal that has the room.

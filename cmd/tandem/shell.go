@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,12 +19,15 @@ func newShell(io stdio, f *flags) *cobra.Command {
 	var view bool
 	var record recordFlags
 	cmd := &cobra.Command{
-		Use:   "shell PEER [-- PROGRAM [ARGUMENT…]]",
+		Use:   "shell PEER[:NAME] [-- PROGRAM [ARGUMENT…]]",
 		Short: "Open a peer's terminal, or run a program there",
-		Long: `Open a peer's terminal, or run a program in a terminal of its own there. The
-peer "." is a share of your own that runs in another window. Exits as the
-program did, and with 255 for a failure of tandem's own.`,
+		Long: `Open a peer's terminal, the one called main or another by its name, which is
+made if it is not there yet; or run a program in a terminal of its own there.
+The peer "." is a share of your own that runs in another window. Terminals go on
+when you leave; "tandem shells" lists them. Exits as the program did, and with
+255 for a failure of tandem's own.`,
 		Example: `  tandem shell alice
+  tandem shell alice:build
   tandem shell alice -- uptime`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if n := cmd.ArgsLenAtDash(); len(args) == 0 || n == 0 || n < 0 && len(args) > 1 || n > 1 {
@@ -37,17 +41,29 @@ program did, and with 255 for a failure of tandem's own.`,
 				return err
 			}
 			err = withBackend(cmd.Context(), io, f, func(ctx context.Context, b node.Backend) error {
-				if _, running := b.(*node.Client); args[0] == node.Own && !running {
-					return &session.Error{
-						Op: "shell", Kind: session.NotFound, Text: "no tandem of yours is running here",
-						Hint: "`tandem share --terminal` shares a terminal; `tandem shell .` then shows it in another window.",
-					}
+				peer, name, _ := strings.Cut(args[0], ":")
+				if err := needsRunning(b, peer, "tandem shell ."); err != nil {
+					return err
 				}
 				request := terminal.Request{Params: terminal.Params{Argv: args[1:]}}
 				if view {
 					request.Right = terminal.View
 				}
-				return attach(ctx, io, f, node.Bound{Backend: b, Peer: args[0]}, request, recording)
+				at := node.Bound{Backend: b, Peer: peer}
+				if peer == node.Own {
+					request.Name = name
+					return attach(ctx, io, f, at, request, recording)
+				}
+				request.Named = name
+				err := attach(ctx, io, f, at, request, recording)
+				if name != "" && session.KindOf(err) == session.Denied {
+					// It may be the one terminal that we were granted.
+					request.Name, request.Named = name, ""
+					if granted := attach(ctx, io, f, at, request, recording); session.KindOf(granted) != session.Denied {
+						return granted
+					}
+				}
+				return err
 			})
 			var exit exitError
 			var usage usageError
@@ -61,6 +77,6 @@ program did, and with 255 for a failure of tandem's own.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&view, "view", false, "only watch")
 	record.addToGuest(fs)
-	f.addPredict(fs)
+	f.addTerminal(fs)
 	return cmd
 }

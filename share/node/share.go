@@ -35,6 +35,9 @@ type Share struct {
 	// can't type.
 	Terminal bool
 	ViewOnly bool
+	// Command is what the terminal runs instead of a shell; guests can then
+	// start nothing else.
+	Command []string
 	// Commands are programs with all their arguments, by name: guests run
 	// exactly those.
 	Commands map[string][]string
@@ -197,7 +200,7 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		}
 		rights = append(rights, Right{Service: folder.Name, Resource: name, Actions: actions})
 	}
-	if s.Terminal && !s.ViewOnly {
+	if s.Terminal && !s.ViewOnly && len(s.Command) == 0 {
 		// Whoever may type into a shell can look around, and run any program; but
 		// no recording has what runs beside a terminal.
 		rights = append(rights, Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
@@ -222,6 +225,11 @@ func (n *Node) offer(s Share) ([]Right, error) {
 	if s.Terminal {
 		// The terminal is the host's, not its first guest's: it is there for
 		// guests who may only watch, and outlives any of them.
+		if len(s.Command) > 0 {
+			if err := n.services.terminal.Pin(s.Command); err != nil {
+				return nil, err
+			}
+		}
 		p := terminal.Params{Size: terminal.Size{Cols: 80, Rows: 24}, Term: n.cfg.Term}
 		if err := n.services.terminal.Start("", p); err != nil {
 			return nil, err

@@ -29,6 +29,9 @@ type Options struct {
 	// a terminal that knows ECMA-48's sequences. The terminal is then cleared
 	// from the cursor on at the beginning.
 	Predict Prediction
+	// Words are the fingerprint of a peer, of which the list of viewers shows
+	// the beginning. nil leaves it out.
+	Words func(session.PeerID) []string
 	// Notice shows the person a message, such as "connection lost,
 	// reattaching…". nil writes it to the terminal in a line of its own, or
 	// nowhere if output is not a terminal.
@@ -117,6 +120,7 @@ func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Option
 	defer c.restoreOnPanic()
 	c.kept = kept
 
+	c.opener = open
 	result, err := c.attach(ctx, stream)
 	for err == nil && result.Lost != nil {
 		c.notice("connection lost, reattaching…")
@@ -205,7 +209,10 @@ func worthRetrying(err error) bool {
 
 // attach connects the console to one stream.
 func (c *console) attach(ctx context.Context, stream session.Stream) (Result, error) {
-	a := &attachment{console: c, client: NewClient(stream), welcomed: make(chan struct{}), over: make(chan struct{})}
+	a := &attachment{
+		console: c, client: NewClient(stream), people: &people{words: c.opts.Words},
+		welcomed: make(chan struct{}), over: make(chan struct{}),
+	}
 	// What was typed into another stream is not waited for any more.
 	c.predicting(func(p *predict.Predictor, _ time.Time) { p.Reset() })
 	closeStream := context.AfterFunc(ctx, func() { _ = stream.Close() })
@@ -244,6 +251,7 @@ func (c *console) attach(ctx context.Context, stream session.Stream) (Result, er
 type attachment struct {
 	console *console
 	client  *Client
+	people  *people
 
 	welcomed chan struct{}
 	over     chan struct{}
@@ -273,9 +281,13 @@ func (a *attachment) receive() error {
 		switch e := event.(type) {
 		case Welcome:
 			a.welcome = e
+			a.people.welcome(e)
 			close(a.welcomed)
 			a.console.kept.resize(e.Size)
 			a.console.predicting(func(p *predict.Predictor, _ time.Time) { p.HostColumns(int(e.Cols)) })
+			if e.Locale != "" && a.console.shows && a.console.back == nil {
+				a.console.notice("the locale there is %s, not UTF-8: programs may garble characters beyond ASCII", e.Locale)
+			}
 			if a.console.back != nil {
 				a.console.back()
 				a.console.back = nil
@@ -288,11 +300,20 @@ func (a *attachment) receive() error {
 					a.console.predicting(func(p *predict.Predictor, _ time.Time) { p.RoundTrip(v.RTT) })
 				}
 			}
+			news, mayType := a.people.update(e)
+			if mayType { // until now nobody wanted to know
+				_ = a.client.Resize(a.console.tty.Size())
+			}
+			for _, n := range news {
+				a.console.notice("%s", n)
+			}
 		case Size:
 			a.console.kept.resize(e)
 			a.console.predicting(func(p *predict.Predictor, _ time.Time) { p.HostColumns(int(e.Cols)) })
 		case Taken:
 			a.console.predicting(func(p *predict.Predictor, now time.Time) { p.Taken(uint64(e), now) })
+		case Typing:
+			a.people.typing(uint64(e))
 		case Gap:
 			a.console.skip()
 			a.console.kept.mark(fmt.Sprintf("%d bytes are missing here: the connection was too slow for them", e.To-e.From))
@@ -324,33 +345,24 @@ func (a *attachment) show(o Output) error {
 // relay passes keys and sizes on until the attachment is over.
 func (a *attachment) relay(ctx context.Context) (detached bool) {
 	defer a.console.restoreOnPanic()
-	var right Right
 	welcomed := a.welcomed
 	for {
 		// Of a broken stream, receive will tell.
 		select {
 		case <-welcomed:
-			welcomed, right = nil, a.welcome.Right
-			if right == Control {
+			welcomed = nil
+			if a.people.mine() == Control {
 				_ = a.client.Resize(a.console.tty.Size())
 			}
 		case s := <-a.console.sizes:
-			if right == Control {
+			if a.people.mine() == Control {
 				_ = a.client.Resize(s)
 			}
+		case <-a.console.stale:
+			_ = a.client.Redraw()
 		case k := <-a.console.keys:
-			switch {
-			case k.kind == keyDetach, right != Control && leaves(k):
+			if a.pressed(ctx, k) {
 				return true
-			case k.kind == keyHelp:
-				a.console.help()
-			case k.kind == keyText && right != View:
-				a.console.predicting(func(p *predict.Predictor, now time.Time) { p.Type(k.text, now) })
-				if a.console.kept.input(k.text) == nil { // or output fails soon
-					_ = a.client.Input(k.text)
-				}
-			case k.kind == keyEnd && right != View:
-				_ = a.client.End()
 			}
 		case <-a.over:
 			return false
@@ -358,6 +370,33 @@ func (a *attachment) relay(ctx context.Context) (detached bool) {
 			return false
 		}
 	}
+}
+
+// pressed does what a key is for. It reports whether that is to leave.
+func (a *attachment) pressed(ctx context.Context, k key) (leave bool) {
+	right := a.people.mine()
+	switch {
+	case k.kind == keyDetach, right != Control && leaves(k):
+		return true
+	case k.kind == keyHelp:
+		a.console.help()
+	case k.kind == keyPeople:
+		return a.showPeople(ctx)
+	case k.kind == keyAsk:
+		a.askToType()
+	case k.kind == keyAllow:
+		a.answerAsker(ctx, Control)
+	case k.kind == keyRefuse:
+		a.answerAsker(ctx, View)
+	case k.kind == keyText && right != View:
+		a.console.predicting(func(p *predict.Predictor, now time.Time) { p.Type(k.text, now) })
+		if a.console.kept.input(k.text) == nil { // or output fails soon
+			_ = a.client.Input(k.text)
+		}
+	case k.kind == keyEnd && right != View:
+		_ = a.client.End()
+	}
+	return false
 }
 
 // leaves reports whether a key makes a person leave who has nothing to type

@@ -175,6 +175,9 @@ func (c *Client) Input(p []byte) error {
 // they have decided.
 func (c *Client) Ask() error { return c.send(ask{}) }
 
+// Redraw asks for the screen once more, after something else was shown on it.
+func (c *Client) Redraw() error { return c.send(redraw{}) }
+
 // End says that no more input will come.
 func (c *Client) End() error { return c.send(end{}) }
 

@@ -12,8 +12,6 @@ import (
 
 	"github.com/muesli/cancelreader"
 	"golang.org/x/term"
-
-	"tandem/session"
 )
 
 // TTY is where a person sits: the files that input comes from and output goes
@@ -55,9 +53,15 @@ type console struct {
 
 	guess *guess // predicts what is typed; nil: nothing does
 	// out guards what is written to Out.
-	out    sync.Mutex
-	filter Filter
-	buf    []byte
+	out       sync.Mutex
+	filter    Filter
+	buf       []byte
+	covered   bool // something of ours is shown; output waits
+	uncovered *sync.Cond
+	repaint   *time.Timer   // for what a notice covers
+	stale     chan struct{} // it should be painted again
+
+	opener Opener // of further streams to the host; nil if there is none
 }
 
 // openConsole takes the terminal over. The context it returns also ends when the
@@ -68,6 +72,8 @@ func openConsole(ctx context.Context, tty TTY, opts Options) (_ context.Context,
 		keys: make(chan key), sizes: make(chan Size, 1), closed: make(chan struct{}), read: make(chan struct{}),
 		unraw: func() {}, filter: Filter{Clipboard: opts.Clipboard},
 	}
+	c.uncovered = sync.NewCond(&c.out)
+	c.stale = make(chan struct{}, 1)
 	scan := escapes{}
 	if c.typed {
 		scan.char = '~'
@@ -132,6 +138,11 @@ func (o onlyReader) Read(p []byte) (int, error) { return o.r.Read(p) }
 func (c *console) close() {
 	c.restore()
 	close(c.closed)
+	c.out.Lock()
+	if c.repaint != nil {
+		c.repaint.Stop()
+	}
+	c.out.Unlock()
 	if c.input.Cancel() {
 		<-c.read
 	} // else a read can't be interrupted: of a regular file, or of a pipe on Windows
@@ -211,6 +222,9 @@ func (c *console) sized(s Size) {
 func (c *console) show(p []byte, answer bool) error {
 	c.out.Lock()
 	defer c.out.Unlock()
+	for c.covered {
+		c.uncovered.Wait()
+	}
 	if c.shows {
 		c.filter.Answer = answer
 		c.buf = c.filter.Append(c.buf[:0], p)
@@ -236,9 +250,7 @@ func (c *console) notice(format string, args ...any) {
 	case c.opts.Notice != nil:
 		c.opts.Notice(text)
 	case c.shows:
-		c.out.Lock()
-		defer c.out.Unlock()
-		_ = c.write(fmt.Appendf(nil, "\r\n[tandem: %s]\r\n", session.Printable(text)))
+		c.say(text)
 	}
 }
 
@@ -247,7 +259,8 @@ func (c *console) help() {
 	if c.opts.Escape != 0 {
 		char = c.opts.Escape
 	}
-	c.notice("after Enter: %c. leaves, the terminal goes on; %c%c types %c; %c? shows this", char, char, char, char, char)
+	c.notice("after Enter: %[1]c. leaves, the terminal goes on; %[1]cW shows who is here; %[1]cT asks to type; "+
+		"%[1]cY and %[1]cN answer who asks; %[1]c%[1]c types %[1]c; %[1]c? shows this", char)
 }
 
 // idle lets the person leave while there is nothing to type into, until over

@@ -70,19 +70,20 @@
 //	0x01 WELCOME  JSON, the first frame, once: terminal (ID, 32 hex digits), name,
 //	              right ("view" or "control"), viewer (this viewer's number),
 //	              offset (of the first output byte to come), live (what lies before
-//	              it was printed before this viewer came), cols, rows, made (true if
-//	              this request made the terminal)
+//	              it was printed before this viewer came), cols, rows, locale (the
+//	              program's, if that is not UTF-8), made (true if this request made
+//	              the terminal)
 //	0x02 OUTPUT   uint64 offset, 1 to 65528 bytes
 //	0x03 GAP      uint64 from, uint64 to, from < to: these bytes will not come
 //	0x04 SIZE     uint16 cols, uint16 rows: the terminal's size has changed
 //	0x05 ROSTER   JSON: viewers, an array of {viewer, peer, name, right, cols, rows,
-//	              host (true for the host's own person), asks (true while it asks to
-//	              type), rtt (the last round trip of a PING, ns), typed (how long ago it
-//	              last typed, ns, 0 for never), records (true if it said so)}; answers, the number of the viewer whose
-//	              terminal answers queries, typist, that of who typed last, each 0 for
-//	              nobody; pinned (true: the host has fixed the size); recorded (true while
-//	              the host records). Sent at the start and after each change; of rtt, after notable ones, and of typed and
-//	              typist, see TYPING
+//	              host (true for the host's own person), asks (while it asks to
+//	              type, the number of that request), rtt (the last round trip of a
+//	              PING, ns), typed (how long ago it last typed, ns, 0 for never),
+//	              records (true if it said so)}; answers, the number of the viewer whose terminal answers queries;
+//	              typist, that of who typed last, each 0 for nobody; pinned (true: the
+//	              host has fixed the size); recorded (true while the host records). Sent at the start and after each change;
+//	              of rtt, after notable ones; of typed and typist, see TYPING
 //	0x06 TAKEN    uint64: how many bytes of input the program's terminal has taken
 //	              from this viewer in all, those dropped for want of the right included.
 //	              Sent 50 ms after it has, behind the output until then: what the program
@@ -111,6 +112,9 @@
 //	0x49 ASK      nothing: asks the host's person for the right to type. The roster
 //	              shows it until they have decided
 //	0x4a PONG     uint64: answers the PING of that number
+//	0x4b REDRAW   nothing: something else was shown on the viewer's screen. If the
+//	              viewer may type, the host makes the program redraw, once a second at
+//	              most
 //
 // INPUT, RESIZE and END need the right "control"; from a viewer that only
 // watches, each ends its stream with "denied", and has no effect. From one that

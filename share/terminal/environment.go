@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"regexp"
+	"strings"
 
 	shared "tandem/share"
 )
@@ -28,4 +29,26 @@ func environment(own, configured []string, viewer map[string]string, term, name 
 	// So that a tandem started in here can tell that it is in a shared terminal.
 	given["TANDEM_TERMINAL"] = name
 	return shared.Environment(own, configured, given)
+}
+
+// foreignLocale is the locale that a program with these variables runs in, if
+// its characters are not UTF-8 (POSIX, Base Definitions 8.2).
+func foreignLocale(env []string) string {
+	for _, name := range []string{"LC_ALL=", "LC_CTYPE=", "LANG="} {
+		for _, pair := range env {
+			if locale, ok := strings.CutPrefix(pair, name); ok && locale != "" {
+				if UTF8(locale) {
+					return ""
+				}
+				return locale
+			}
+		}
+	}
+	return "C"
+}
+
+// UTF8 reports whether a locale's name says that its characters are UTF-8.
+func UTF8(locale string) bool {
+	upper := strings.ToUpper(locale)
+	return strings.Contains(upper, "UTF-8") || strings.Contains(upper, "UTF8")
 }

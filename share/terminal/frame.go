@@ -44,6 +44,7 @@ const (
 	typeEnd     byte = 0x44
 	typeAsk     byte = 0x49
 	typePong    byte = 0x4a
+	typeRedraw  byte = 0x4b
 )
 
 // Right is what a viewer may do; it is the action of the request.
@@ -90,6 +91,8 @@ type Welcome struct {
 	Offset   uint64 `json:"offset"`
 	Live     uint64 `json:"live"`
 	Made     bool   `json:"made,omitempty"`
+	// Locale is the program's, if it is not a UTF-8 one.
+	Locale string `json:"locale,omitempty"`
 	Size
 }
 
@@ -132,6 +135,7 @@ type (
 	ask    struct{}
 	ping   uint64
 	pong   uint64
+	redraw struct{}
 )
 
 // message is anything that travels as a frame.
@@ -156,6 +160,7 @@ func (ping) frameType() byte    { return typePing }
 func (Typing) frameType() byte  { return typeTyping }
 func (ask) frameType() byte     { return typeAsk }
 func (pong) frameType() byte    { return typePong }
+func (redraw) frameType() byte  { return typeRedraw }
 
 func (m Welcome) appendBody(b []byte) []byte { return appendJSON(b, m) }
 func (m Roster) appendBody(b []byte) []byte  { return appendJSON(b, m) }
@@ -177,6 +182,7 @@ func (m ack) appendBody(b []byte) []byte    { return binary.BigEndian.AppendUint
 func (m input) appendBody(b []byte) []byte  { return append(b, m...) }
 func (m end) appendBody(b []byte) []byte    { return b }
 func (m ask) appendBody(b []byte) []byte    { return b }
+func (m redraw) appendBody(b []byte) []byte { return b }
 func (m ping) appendBody(b []byte) []byte   { return binary.BigEndian.AppendUint64(b, uint64(m)) }
 func (m pong) appendBody(b []byte) []byte   { return binary.BigEndian.AppendUint64(b, uint64(m)) }
 func (m Typing) appendBody(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(m)) }
@@ -209,7 +215,7 @@ func decode(kind byte, body []byte) (message, error) {
 			m.Offset > maxOffset || m.Live > maxOffset || !m.valid() {
 			return nil, errBody
 		}
-		m.Name = session.PrintableName(m.Name)
+		m.Name, m.Locale = session.PrintableName(m.Name), session.PrintableName(m.Locale)
 		return m, nil
 	case typeOutput:
 		if len(body) <= 8 {
@@ -286,12 +292,15 @@ func decode(kind byte, body []byte) (message, error) {
 			return nil, errBody
 		}
 		return input(body), nil
-	case typeEnd, typeAsk:
+	case typeEnd, typeAsk, typeRedraw:
 		if len(body) != 0 {
 			return nil, errBody
 		}
-		if kind == typeAsk {
+		switch kind {
+		case typeAsk:
 			return ask{}, nil
+		case typeRedraw:
+			return redraw{}, nil
 		}
 		return end{}, nil
 	}

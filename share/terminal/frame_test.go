@@ -38,17 +38,18 @@ var golden = []struct {
 	{
 		Info{
 			ID: strings.Repeat("0f", 16), Name: "main", Size: Size{80, 24}, Viewers: []Viewer{{
-				Viewer: 3, Right: View, Size: Size{80, 24}, Host: true, Asks: true, RTT: 4, Typed: 5,
+				Viewer: 3, Right: View, Size: Size{80, 24}, Host: true, Asks: 3, RTT: 4, Typed: 5,
 			}}, Program: "sh", Typist: 3,
 		},
-		"0c000001a1" + hex.EncodeToString([]byte(`{"id":"`+strings.Repeat("0f", 16)+`","name":"main","owner":"`+nobody+
+		"0c0000019e" + hex.EncodeToString([]byte(`{"id":"`+strings.Repeat("0f", 16)+`","name":"main","owner":"`+nobody+
 			`","size":{"cols":80,"rows":24},"made":"0001-01-01T00:00:00Z","used":"0001-01-01T00:00:00Z","idle":0,"output":0,`+
-			`"viewers":[{"viewer":3,"peer":"`+nobody+`","right":"view","cols":80,"rows":24,"host":true,"asks":true,"rtt":4,"typed":5}],`+
+			`"viewers":[{"viewer":3,"peer":"`+nobody+`","right":"view","cols":80,"rows":24,"host":true,"asks":3,"rtt":4,"typed":5}],`+
 			`"program":"sh","typist":3}`)),
 	},
 	{ping(513), "0d00000008" + "0000000000000201"},
 	{Typing(2), "0e00000008" + "0000000000000002"},
 	{ask{}, "4900000000"},
+	{redraw{}, "4b00000000"},
 	{pong(513), "4a00000008" + "0000000000000201"},
 }
 

@@ -105,7 +105,9 @@ func (c *console) paint() {
 			return
 		}
 		c.out.Lock()
-		_ = c.write(nil) // if the terminal is gone, the next output tells
+		if !c.covered {
+			_ = c.write(nil) // if the terminal is gone, the next output tells
+		}
 		c.out.Unlock()
 	}
 }

@@ -10,6 +10,10 @@ const (
 	keyDetach                // wants to leave
 	keyHelp                  // wants to know the escapes
 	keyEnd                   // the input has ended
+	keyPeople                // wants to see who is here
+	keyAsk                   // would like to type
+	keyAllow                 // lets somebody type
+	keyRefuse                // does not
 )
 
 // key is something a person did.
@@ -19,13 +23,31 @@ type key struct {
 }
 
 // escapes finds the escapes in what a person types. As in ssh, an escape is the
-// escape character at the beginning of a line and one more character: a dot
-// leaves, a question mark helps, the escape character is typed itself. Anything
-// else is typed as it came.
+// escape character at the beginning of a line and one more character: one of
+// escapeKey's, or the escape character, which is typed. Anything else is typed as
+// it came. Letters are capital ones: ~w begins the folder of a user.
 type escapes struct {
 	char    byte // 0: there are no escapes
 	midLine bool // something was typed since the last line ended
 	pending bool // char was typed and held back
+}
+
+func escapeKey(b byte) keyKind {
+	switch b {
+	case '.':
+		return keyDetach
+	case '?':
+		return keyHelp
+	case 'W':
+		return keyPeople
+	case 'T':
+		return keyAsk
+	case 'Y':
+		return keyAllow
+	case 'N':
+		return keyRefuse
+	}
+	return keyText
 }
 
 // split cuts p into keys, whose text doesn't share p's memory.
@@ -45,15 +67,11 @@ func (e *escapes) split(p []byte) []key {
 	for _, b := range p {
 		if e.pending {
 			e.pending = false
-			switch b {
-			case '.':
-				flush(keyDetach)
+			if kind := escapeKey(b); kind != keyText {
+				flush(kind)
 				continue
-			case '?':
-				flush(keyHelp)
-				continue
-			case e.char:
-			default:
+			}
+			if b != e.char {
 				text = append(text, e.char)
 			}
 			e.midLine = true

@@ -243,6 +243,7 @@ func (t *terminal) asked(v *viewer) {
 	news := v.right == View && !v.asks
 	if news {
 		v.asks = true
+		v.requests++
 		t.rosterChanged()
 	}
 	t.mu.Unlock()

@@ -34,8 +34,9 @@ type Viewer struct {
 	Size
 	// Host says that it is a window of the host's own person.
 	Host bool `json:"host,omitempty"`
-	// Asks says that it may only watch and has asked for the right to type.
-	Asks bool `json:"asks,omitempty"`
+	// Asks is not 0 while it may only watch and asks for the right to type: the
+	// number of its request.
+	Asks int `json:"asks,omitempty"`
 	// RTT is the last round trip of a frame to it and back; 0 if none is known
 	// yet. One that does not answer gets slower and slower.
 	RTT time.Duration `json:"rtt,omitempty"`
@@ -53,7 +54,7 @@ type Typing uint64
 func checkViewers(viewers []Viewer) bool {
 	for i := range viewers {
 		v := &viewers[i]
-		if v.Right != View && v.Right != Control || !v.IsZero() && !v.valid() || v.RTT < 0 || v.Typed < 0 {
+		if v.Right != View && v.Right != Control || !v.IsZero() && !v.valid() || v.RTT < 0 || v.Asks < 0 || v.Typed < 0 {
 			return false
 		}
 		v.Name = session.PrintableName(v.Name)
@@ -68,7 +69,10 @@ func (t *terminal) roster() Roster {
 	for _, v := range t.viewers {
 		shown := Viewer{
 			Viewer: v.number, Peer: v.peer.ID, Name: session.PrintableName(v.peer.Name), Right: v.right, Size: v.size,
-			Host: v.host, Asks: v.asks, RTT: v.latency(now), Records: v.records,
+			Host: v.host, RTT: v.latency(now), Records: v.records,
+		}
+		if v.asks {
+			shown.Asks = v.requests
 		}
 		if !v.typedAt.IsZero() {
 			shown.Typed = max(now.Sub(v.typedAt), 1)

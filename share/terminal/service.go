@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/user"
 	"slices"
 	"strings"
@@ -163,6 +164,9 @@ func (s *Service) serve(ctx context.Context, offer session.Offer, host bool) err
 		return err
 	}
 	v := &viewer{terminal: t, peer: offer.Peer(), host: host, granted: right, records: params.Record, size: params.Size}
+	if made && t.locale != "" {
+		s.log.Warn("the program's locale is not UTF-8", "terminal", t.name, "locale", t.locale)
+	}
 	if err := t.attach(v, made, params.Resume); err != nil {
 		return err
 	}
@@ -339,7 +343,7 @@ func (s *Service) make(name string, shared bool, owner session.PeerID, p Params)
 	l.env = environment(os.Environ(), s.config.Env, p.Env, p.Term, name)
 
 	t := newTerminal(name, programName(l.argv), owner, l.size, s.config.RingSize, s.log)
-	t.shared = shared
+	t.shared, t.locale = shared, foreignLocale(l.env)
 	t.tellAsked = func(viewer uint64, peer session.Peer) {
 		if s.config.Asked != nil {
 			s.config.Asked(name, viewer, peer)
@@ -404,12 +408,20 @@ func homeFolder() string {
 	return string(os.PathSeparator)
 }
 
-// Pin makes the share's terminals run one program instead of a shell; guests
-// can then start no other. It is for before anybody attaches.
-func (s *Service) Pin(argv []string) {
+// Pin makes the share's terminal run one program instead of a shell; guests can
+// then start no other. It fails with NotFound if there is no such program, and
+// with Exists if the terminal runs already.
+func (s *Service) Pin(argv []string) error {
+	if _, err := exec.LookPath(argv[0]); err != nil && !strings.ContainsRune(argv[0], os.PathSeparator) {
+		return session.Errorf("pin program", session.NotFound, "there is no program %s here", session.Printable(argv[0]))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.ContainsFunc(s.terminals, func(t *terminal) bool { return t.shared && !t.ended() }) {
+		return session.Errorf("pin program", session.Exists, "a terminal is shared already")
+	}
 	s.pinned = slices.Clone(argv)
+	return nil
 }
 
 // Start makes a terminal before anybody attaches. It fails with Exists if one

@@ -39,6 +39,7 @@ type terminal struct {
 	name    string
 	shared  bool   // one of those that an empty resource stands for
 	program string // what was started
+	locale  string // the program's, if it is not UTF-8
 	owner   session.PeerID
 	made    time.Time
 	log     *slog.Logger

@@ -38,6 +38,7 @@ type viewer struct {
 	right     Right // at this moment
 	typedOnce bool  // it had the right to type at some time
 	asks      bool
+	requests  int // how often it has asked
 	size      Size
 	// What the welcome says: as it was when the viewer came.
 	welcomeSize  Size
@@ -144,6 +145,8 @@ func (v *viewer) read(ended chan<- struct{}) error {
 			}
 		case ask:
 			v.terminal.asked(v)
+		case redraw:
+			v.redraws()
 		case pong:
 			err = v.ponged(m)
 		default:
@@ -173,6 +176,16 @@ func (v *viewer) endsInput() (bool, error) {
 	v.terminal.mu.Lock()
 	defer v.terminal.mu.Unlock()
 	return v.mayControl("end the input")
+}
+
+// redraws makes the program redraw, which is the effect of a moment's change of
+// size: who may not resize gets none.
+func (v *viewer) redraws() {
+	v.terminal.mu.Lock()
+	defer v.terminal.mu.Unlock()
+	if v.right == Control {
+		v.terminal.requestRedraw()
+	}
 }
 
 func (v *viewer) typed(p []byte, finished bool) error {
@@ -265,7 +278,7 @@ func (v *viewer) write(made bool) error {
 	t := v.terminal
 	frames := appendFrame(nil, Welcome{
 		Terminal: t.id, Name: t.name, Right: v.welcomeRight, Viewer: v.number,
-		Offset: v.next, Live: v.live, Made: made, Size: v.welcomeSize,
+		Offset: v.next, Live: v.live, Made: made, Locale: t.locale, Size: v.welcomeSize,
 	})
 	data := make([]byte, outputChunk)
 	for {
