@@ -51,6 +51,9 @@ type Header struct {
 	// Action is what the opener wants to do to the resource: "view", "write".
 	// Together with service and resource it is what a grant allows.
 	Action string `json:"action,omitempty"`
+	// Bulk says that the stream will carry much: where the peers can, they move
+	// it beside the connection that carries the rest of the session.
+	Bulk bool `json:"bulk,omitempty"`
 	// Params are the service's own arguments.
 	Params json.RawMessage `json:"params,omitempty"`
 }

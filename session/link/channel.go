@@ -27,7 +27,9 @@ type channel struct {
 	id             uint16
 	dc             *datachannel.DataChannel
 	sent, received *atomic.Uint64
-	written        uint32 // messages; WriteMessage only
+
+	writing sync.Mutex
+	written uint32 // messages
 
 	mu       sync.Mutex
 	arrivals arrivals
@@ -158,6 +160,13 @@ func (ch *channel) WriteMessage(b []byte) error {
 			return io.ErrClosedPipe
 		}
 	}
+	return ch.write(b)
+}
+
+// write hands a message to SCTP, which never blocks.
+func (ch *channel) write(b []byte) error {
+	ch.writing.Lock()
+	defer ch.writing.Unlock()
 	if _, err := ch.dc.Write(b); err != nil {
 		if ch.over() {
 			return io.ErrClosedPipe

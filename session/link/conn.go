@@ -59,6 +59,7 @@ type conn struct {
 	// when the peer is known to have verified ours.
 	confirmed atomic.Bool
 	ready     chan struct{}
+	lanes     bool // both sides understand lanes; set by confirm
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -227,7 +228,7 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 
 	c.carrier.prove()
 	ending := endingConn{c.dtls, c.carrier.prove, func() { close(c.ending) }, new(resets)}
-	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
+	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.config.leastWindow, c.log)
 	if err != nil {
 		return err
 	}
@@ -302,7 +303,7 @@ func unconfirmed() error {
 func (c *conn) confirm() error {
 	self, other := c.role, c.role.other()
 	if self == offerer {
-		if err := c.send(makeConfirm(c.config.Identity, &c.transcript, self)); err != nil {
+		if err := c.sendConfirm(); err != nil {
 			return err
 		}
 	}
@@ -314,12 +315,13 @@ func (c *conn) confirm() error {
 		return err
 	}
 	c.copies.wanted.Store(e.Copies)
+	c.lanes = e.Lanes && c.config.onLane != nil
 	c.confirmed.Store(true)
 	if self == offerer {
 		close(c.ready)
 		return c.send(envelope{Type: typeReady})
 	}
-	if err := c.send(makeConfirm(c.config.Identity, &c.transcript, self)); err != nil {
+	if err := c.sendConfirm(); err != nil {
 		return err
 	}
 	if e, err = c.readEnvelope(); err != nil {
@@ -330,6 +332,12 @@ func (c *conn) confirm() error {
 	}
 	close(c.ready)
 	return nil
+}
+
+func (c *conn) sendConfirm() error {
+	e := makeConfirm(c.config.Identity, &c.transcript, c.role)
+	e.Lanes = c.config.onLane != nil
+	return c.send(e)
 }
 
 // send writes one envelope on channel 0.

@@ -38,6 +38,12 @@ func (c *conn) readControl(ctx context.Context) {
 			}
 			c.fail(&session.Error{Op: "link", Kind: session.FromWire("link", e.Kind, "").Kind, Text: text})
 			return
+		case typeLane:
+			if c.config.onLane == nil {
+				c.fail(malformed("a lane of a lane"))
+				return
+			}
+			c.config.onLane(e)
 		case typePong, typeFacts, typeRestart, typeCandidates:
 			c.roam.deliver(ctx, e, true)
 		default:

@@ -58,11 +58,15 @@
 //	"confirm" (S3)  channel 0, both, first
 //	  sig     bytes
 //	  copies  bool     the sender understands the copies of channel 2
+//	  lanes   bool     the sender understands lanes
 //	"ready"  channel 0, offerer, second
 //	"ping", "pong"  channel 0, both
 //	  n       integer  a pong repeats its ping's
 //	"facts"  channel 0, both, any time
 //	  stun_failed bool  no STUN server answered the sender over UDP
+//	"lane"  channel 0 of the trunk, both, if both have lanes in their confirm
+//	  n       integer  the lane's number, at least 1
+//	  lane    object   an envelope of the lane's set-up
 //	"bye"  channel 0, both, last
 //	  kind, text string
 //
@@ -184,8 +188,55 @@
 // Config.DeadAfter, and when nothing is heard for 10 s after a sleep that was
 // longer than that.
 //
-// # Further connections
+// # Lanes
 //
-// A session can make more connections to the same peer: connect takes any kind
-// and any Signaler, and a stream of the trunk can be one.
+// Bulk data never shares the trunk with keystrokes. Whoever has some opens lanes:
+// further connections to the same peer, each with sockets, paths and roaming of
+// its own, whose Signaler is the trunk: each envelope of a lane is the lane of a
+// "lane" envelope on channel 0. The trunk's offerer gives its lanes odd numbers,
+// the answerer even ones; who opens a lane is its offerer. A lane's kind is
+// "lane/" and its number in decimal, and its context is
+//
+//	signed("tandem/lane/1", kind context idO idA nO nA fpO fpA)  of the trunk
+//
+// so what is signed for a lane is good for that number in that session alone.
+// A lane belongs to the session's peer or is refused. A session has at most eight
+// lanes, and a peer may offer 16 at once and then one a second; further offers are
+// dropped. A lane ends after 15 s without bulk data, after 10 s without a sign of
+// the peer, and with its trunk. It has no streams: one that is opened on it ends it.
+//
+// A stream for which Header.Bulk is set, between two peers with lanes, is opened
+// with the protocol "bulk" in DATA_CHANNEL_OPEN. Its opener's first message, the
+// header, is as on any stream. All others, in both directions, are numbered from
+// 0 in each direction and travel on the trunk's data channel as
+//
+//	uint32  the message's number; it wraps
+//	1 byte or more, the message
+//
+// or on SCTP stream 4 of any lane, which is negotiated, reliable and unordered, as
+//
+//	uint16  the SCTP stream ID of the message's data channel on the trunk
+//	uint32  the message's number
+//	1 to 16385 bytes, the message
+//
+// Integers are big-endian. The receiver takes each number once and puts them in
+// order; a RESET (package stream) is taken at once. On the trunk's data channel, a
+// message of 4 bytes acknowledges:
+//
+//	uint32  all messages before this number have arrived
+//
+// The acceptor acknowledges 0 at once; before the opener has heard anything it
+// sends on the trunk alone. An acknowledgement goes out for every 64 KiB, and behind
+// a message that came by the trunk. What was sent on a lane is kept until it is
+// acknowledged, and sent again by another lane or the trunk if the lane ends, and
+// when it is the next message and overdue by two and a half round trips and 100 ms.
+// A sender has at most 24 MiB unacknowledged, of all its streams, and no number
+// 32768 or more beyond the last one acknowledged. A receiver that is sent more than
+// 40 MiB out of order or such a number ends the session, and a lane on which
+// anything else arrives. Messages for streams that are not open are dropped. A
+// stream that ends waits for its acknowledgements, at most a minute.
+//
+// Frames of up to 1 KiB and the first 64 KiB go by the trunk. For the rest, package
+// pace says when to send how much, over all lanes of the session; SCTP's own
+// congestion window is at least 4 MiB there and so never binds.
 package link

@@ -34,6 +34,7 @@ const (
 	typePing       = "ping"
 	typePong       = "pong"
 	typeFacts      = "facts"
+	typeLane       = "lane"
 	typeBye        = "bye"
 )
 
@@ -70,6 +71,10 @@ type envelope struct {
 
 	// confirm
 	Copies bool `json:"copies,omitempty"`
+	Lanes  bool `json:"lanes,omitempty"`
+
+	// lane, with Number
+	Lane json.RawMessage `json:"lane,omitempty"`
 
 	// facts
 	STUNFailed bool `json:"stun_failed,omitempty"`
@@ -145,6 +150,10 @@ func (e *envelope) check() error {
 	case typeBye:
 		if len(e.Kind) > 64 || len(e.Text) > session.MaxErrorText {
 			return malformed("bye")
+		}
+	case typeLane:
+		if e.Number == 0 || len(e.Lane) == 0 {
+			return malformed("lane")
 		}
 	case typeReady, typePing, typePong, typeFacts:
 	default:

@@ -51,12 +51,15 @@ type governor struct {
 	rttSince time.Time
 	drained  time.Time // when a drain began
 	draining time.Time // when it ends or has ended
+	trips    int       // how many were measured
+	paths    int       // how often another path was taken
 }
 
 // roundTrip takes a measured round trip.
 func (g *governor) roundTrip(rtt time.Duration, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.trips++
 	if now.Sub(g.rttSince) > rttWindow {
 		g.rtt[1], g.rtt[0], g.rttSince = g.rtt[0], 0, now
 	}
@@ -118,6 +121,16 @@ func (g *governor) forget() {
 	defer g.mu.Unlock()
 	g.limit, g.opened, g.last, g.now, g.rtt, g.rttSince = 0, false, 0, 0, [2]time.Duration{}, time.Time{}
 	g.drained, g.draining = time.Time{}, time.Time{}
+	g.paths++
+}
+
+// latest is the round trip measured last, how many were measured before, and on
+// how many paths. Whoever asks wants it measured often.
+func (g *governor) latest(now time.Time) (rtt time.Duration, trips, paths int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waited = now
+	return g.last, g.trips, g.paths
 }
 
 // pingBulk and pingDrain are how often the round trip is measured beside bulk

@@ -4,6 +4,7 @@ package link
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -65,13 +66,13 @@ func BenchmarkLabTrunk(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
-				trunkBesideBulk(b, c.link)
+				trunkBesideBulk(b, c.link, false)
 			}
 		})
 	}
 }
 
-func trunkBesideBulk(b *testing.B, link natlab.Link) {
+func trunkBesideBulk(b *testing.B, link natlab.Link, bulky bool) {
 	const idle, warm, bulkTime, pause = 2 * time.Second, 5 * time.Second, 25 * time.Second, 50 * time.Millisecond
 	lab := natlab.New(b)
 	wan := lab.WAN(link)
@@ -103,7 +104,7 @@ func trunkBesideBulk(b *testing.B, link natlab.Link) {
 		return trips
 	}
 	alone := typing(idle)
-	s, err := near.Open(b.Context(), session.Header{Service: "bulk/1"})
+	s, err := near.Open(b.Context(), session.Header{Service: "bulk/1", Bulk: bulky})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -134,6 +135,21 @@ func trunkBesideBulk(b *testing.B, link natlab.Link) {
 	b.ReportMetric(ms(quantile(beside, 0.99)), "bulk-p99-ms")
 	b.ReportMetric(100*rate/float64(link.Rate), "%-of-link")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkLabLanes is the same with bulk data on lanes.
+func BenchmarkLabLanes(b *testing.B) {
+	for _, rate := range []int64{10e6, 20e6, 100e6} {
+		for _, trip := range []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond} {
+			for _, loss := range []float64{0, 0.001, 0.01, 0.03} {
+				b.Run(fmt.Sprintf("%dMbit-%v-%v", rate/1e6, trip, loss), func(b *testing.B) {
+					for b.Loop() {
+						trunkBesideBulk(b, natlab.Link{Delay: trip / 2, Rate: rate, Loss: loss}, true)
+					}
+				})
+			}
+		}
+	}
 }
 
 // counter counts what is written to it.

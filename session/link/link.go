@@ -85,6 +85,11 @@ type Config struct {
 	// 0 means a minute.
 	DeadAfter time.Duration
 
+	// NoLanes keeps bulk data on the trunk.
+	NoLanes bool
+
+	onLane         func(envelope) // takes the envelopes of lanes; nil on a lane, and without any
+	leastWindow    uint32         // least congestion window of SCTP, in bytes; 0 is pion's
 	network        *network
 	wall           func() time.Time // what the clock on the wall says
 	confirmTimeout time.Duration
@@ -149,6 +154,7 @@ type Link struct {
 	config *Config
 	peer   session.Peer
 	trunk  *conn
+	lanes  *lanes
 	role   role
 	opens  *rate.Limiter // ours
 	rates  *rate.Limiter // the peer's
@@ -246,6 +252,7 @@ func newLink(ctx context.Context, config *Config, r role, peer session.PeerID, o
 	}
 	handlers, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancel = cancel
+	l.lanes = newLanes(l, config)
 	trunk, err := connect(ctx, config, kindTrunk, r, peer, offer, sig, func(c *conn, s *sctp.Stream) { l.accept(handlers, c, s) })
 	l.trunk = trunk
 	if err != nil {
@@ -253,6 +260,7 @@ func newLink(ctx context.Context, config *Config, r role, peer session.PeerID, o
 		l.work.Wait()
 		return nil, err
 	}
+	l.lanes.begin(handlers, trunk)
 	l.work.Go(func() {
 		<-trunk.done
 		l.end(trunk.err)

@@ -157,7 +157,7 @@ func newSCTPInit() ([]byte, error) { return sctp.GenerateOutOfBandToken(sctpOpti
 
 // associate begins SCTP over an established DTLS connection. With both inits
 // nothing more needs to be exchanged.
-func associate(ctx context.Context, conn endingConn, localInit, remoteInit []byte, maxMessage uint32, log *slog.Logger) (*sctp.Association, error) {
+func associate(ctx context.Context, conn endingConn, localInit, remoteInit []byte, maxMessage, leastWindow uint32, log *slog.Logger) (*sctp.Association, error) {
 	options := append(sctpOptions(),
 		sctp.WithNetConn(conn),
 		sctp.WithMTU(sctpMTU),
@@ -165,6 +165,9 @@ func associate(ctx context.Context, conn endingConn, localInit, remoteInit []byt
 		sctp.WithRTOMax(float64(sctpRTOMax/time.Millisecond)),
 		sctp.WithLoggerFactory(pionLog{log}),
 	)
+	if leastWindow != 0 {
+		options = append(options, sctp.WithMinCwnd(leastWindow))
+	}
 	if localInit != nil && remoteInit != nil {
 		options = append(options, sctp.WithSNAP(localInit, remoteInit))
 	}

@@ -50,11 +50,21 @@ func (l *Link) Open(ctx context.Context, h session.Header) (session.Stream, erro
 }
 
 func (l *Link) open(id uint16, h session.Header) (*stream.Stream, error) {
-	dc, err := datachannel.Dial(l.trunk.sctp, id, channelConfig(false, l.trunk.log))
+	config, options := channelConfig(false, l.trunk.log), l.streamOptions()
+	bulk := h.Bulk && l.trunk.lanes
+	if bulk {
+		config.Protocol = bulkProtocol
+	}
+	dc, err := datachannel.Dial(l.trunk.sctp, id, config)
 	if err != nil {
 		return nil, peerGone(err)
 	}
-	return stream.Open(newChannel(l.trunk, dc, &l.sent, &l.received), h, l.streamOptions())
+	trunk := newChannel(l.trunk, dc, &l.sent, &l.received)
+	if !bulk {
+		return stream.Open(trunk, h, options)
+	}
+	options.Window, options.MaxWindow = bulkWindow, bulkMaxWindow
+	return stream.Open(l.lanes.stripe(trunk, true), h, options)
 }
 
 func (l *Link) streamOptions() stream.Options {
@@ -167,7 +177,13 @@ func (l *Link) serve(handlers context.Context, c *conn, s *sctp.Stream, id uint1
 		_ = s.Close() // not a data channel as we know them
 		return
 	}
-	offer, err := stream.Receive(ctx, newChannel(c, dc, &l.sent, &l.received), l.streamOptions())
+	var ch stream.Channel = newChannel(c, dc, &l.sent, &l.received)
+	options := l.streamOptions()
+	if dc.Config.Protocol == bulkProtocol && c.lanes {
+		ch = l.lanes.stripe(ch.(*channel), false)
+		options.Window, options.MaxWindow = bulkWindow, bulkMaxWindow
+	}
+	offer, err := stream.Receive(ctx, ch, options)
 	if err != nil {
 		c.log.Debug("no header", "error", err)
 		return

@@ -28,6 +28,10 @@ type Options struct {
 	// Local and Remote are the stream's addresses; nil means Addr of the
 	// peer's ID.
 	Local, Remote net.Addr
+	// Window is how much received data may wait for its reader once that has begun
+	// to read, in bytes; more where the peer could send more. It is at least
+	// InitialWindow.
+	Window int
 	// MaxWindow bounds how much received data may wait for its reader, in
 	// bytes. 0 means 4 MiB; it is at least InitialWindow.
 	MaxWindow int
@@ -67,6 +71,7 @@ type incoming struct {
 	granted  uint64 // the peer's limit
 	window   uint64 // how far the limit is kept ahead of consumed
 	max      uint64 // bound of window
+	accepted uint64 // window once the application has read
 	blocked  bool   // the peer said so and the window has not grown since
 	eof      bool   // EOF arrived
 	stopped  bool   // STOP arrived
@@ -121,6 +126,8 @@ func newStream(ch Channel, opts Options) *Stream {
 	if opts.MaxWindow != 0 {
 		s.in.max = uint64(max(opts.MaxWindow, InitialWindow))
 	}
+	s.in.accepted = uint64(max(opts.Window, InitialWindow))
+	s.in.max = max(s.in.max, s.in.accepted)
 	s.out.writable, s.out.work = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	s.out.limit = InitialWindow
 	return s
@@ -159,6 +166,7 @@ func (s *Stream) credit() {
 	if s.in.eof || s.in.ended {
 		return
 	}
+	s.in.window = max(s.in.window, s.in.accepted)
 	if s.in.blocked && s.in.queue.size == 0 && s.in.window < s.in.max {
 		// The peer could have sent more and we have read all it sent: the
 		// window is smaller than what the path holds.

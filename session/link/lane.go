@@ -1,0 +1,297 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/sctp"
+	"golang.org/x/time/rate"
+
+	"tandem/session"
+	"tandem/session/link/pace"
+)
+
+const (
+	// laneChannel is the SCTP stream that a lane's messages travel on: negotiated,
+	// reliable and unordered.
+	laneChannel = 4
+	// lanesWanted is how many lanes a session opens for bulk data, and maxLanes how
+	// many there may be, of both sides together.
+	lanesWanted = 4
+	maxLanes    = 8
+	// laneAfter is how much bulk data a stream has to carry before it is worth
+	// lanes, in bytes.
+	laneAfter = 64 << 10
+	// laneIdle is how long lanes stay after the last bulk data.
+	laneIdle = 15 * time.Second
+	lanePoll = time.Second
+	// laneDead is how long a lane may be silent before what it carried goes another
+	// way.
+	laneDead = 10 * time.Second
+	// laneSetup bounds how long a lane may take to come up, and lanePause is before
+	// another try.
+	laneSetup = 15 * time.Second
+	lanePause = 5 * time.Second
+	// laneRate and laneBurst bound how fast a peer may offer lanes.
+	laneRate  = 1
+	laneBurst = 2 * maxLanes
+	// laneWindow is a congestion window that never binds: the controller limits.
+	laneWindow = 4 << 20
+	// laneQueue is how many envelopes may wait for one lane's set-up.
+	laneQueue = 64
+
+	labelLane = "tandem/lane/1"
+)
+
+// lanes are the further connections of a session, for bulk data. They are opened
+// when there is some and closed when there was none for a while. Whoever has
+// something to send opens them; both sides send on all of them.
+type lanes struct {
+	link   *Link
+	base   *Config // of the trunk
+	config *Config // of each lane; set by begin, as start and trunk
+	start  func(*laneSignaler, role)
+	offers *rate.Limiter
+	used   atomic.Int64 // when bulk data last came or went, in Unix nanoseconds
+
+	mu       sync.Mutex
+	trunk    *conn
+	signals  map[uint32]*laneSignaler // of all lanes, from their beginning
+	live     []*lane
+	mine     uint32 // number of our last lane
+	retry    time.Time
+	control  *pace.Controller
+	trips    int // of the trunk's that control knows
+	paths    int
+	stripes  map[uint16]*stripe
+	retained int // bytes sent and not yet acknowledged
+	kept     int // bytes that arrived out of order
+}
+
+// lane is one connection beside the trunk.
+type lane struct {
+	conn   *conn
+	number uint32
+	stream *sctp.Stream
+	gone   chan struct{} // closed when nothing more is sent on it
+}
+
+func newLanes(l *Link, config *Config) *lanes {
+	ls := &lanes{
+		link: l, base: config, offers: rate.NewLimiter(laneRate, laneBurst),
+		signals: make(map[uint32]*laneSignaler), stripes: make(map[uint16]*stripe),
+	}
+	if !config.NoLanes {
+		config.onLane = ls.envelope
+	}
+	return ls
+}
+
+// begin tells of the trunk, when that is up. ctx ends with the session.
+func (ls *lanes) begin(ctx context.Context, trunk *conn) {
+	config := *ls.base
+	config.Context = trunk.transcript.binding()
+	config.Nonces = new(Nonces)
+	config.Handler, config.OnPath, config.onLane = nil, nil, nil
+	config.DeadAfter = laneDead
+	config.leastWindow = laneWindow
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.config, ls.trunk = &config, trunk
+	ls.start = func(s *laneSignaler, r role) { ls.link.work.Go(func() { ls.run(ctx, s, r) }) }
+	ls.control = pace.New(pace.Config{Packet: lanePacket, Most: laneMessage}, time.Now())
+}
+
+// binding is what ties a lane to this session and no other: all that the
+// trunk's confirmation covers.
+func (t *transcript) binding() []byte {
+	return signed(labelLane, []byte(t.kind), t.context[:], t.offerer[:], t.answerer[:],
+		t.offerNonce, t.answerNonce, t.offerPrint[:], t.answerPrint[:])
+}
+
+// laneKind is what the signatures of a lane's set-up cover.
+func laneKind(number uint32) string { return fmt.Sprintf("lane/%d", number) }
+
+// laneSignaler carries the envelopes of one lane over the trunk.
+type laneSignaler struct {
+	trunk  *conn
+	number uint32
+	in     chan []byte
+}
+
+func (s *laneSignaler) Send(_ context.Context, b []byte) error {
+	return s.trunk.send(envelope{Type: typeLane, Number: uint64(s.number), Lane: json.RawMessage(b)})
+}
+
+func (s *laneSignaler) Receive(ctx context.Context) ([]byte, error) {
+	select {
+	case b := <-s.in:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// envelope takes an envelope of a lane from the trunk. A first one begins a lane
+// of the peer's; what fits nothing, or is too much, is dropped.
+func (ls *lanes) envelope(e envelope) {
+	if e.Number > 1<<31 {
+		return
+	}
+	number := uint32(e.Number)
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	s := ls.signals[number]
+	if s == nil {
+		ours := number%2 == 1 == (ls.link.role == offerer)
+		if ls.trunk == nil || ours || !isOffer(e.Lane) || len(ls.signals) >= maxLanes || !ls.offers.Allow() {
+			return
+		}
+		s = ls.signal(number)
+		ls.start(s, answerer)
+	}
+	select {
+	case s.in <- e.Lane:
+	default: // it is sent again
+	}
+}
+
+// isOffer says whether an envelope begins a lane.
+func isOffer(b []byte) bool {
+	e, err := parseEnvelope(b)
+	return err == nil && e.Type == typeOffer
+}
+
+func (ls *lanes) signal(number uint32) *laneSignaler {
+	s := &laneSignaler{trunk: ls.trunk, number: number, in: make(chan []byte, laneQueue)}
+	ls.signals[number] = s
+	return s
+}
+
+// want opens lanes if there are too few; ls.mu is held.
+func (ls *lanes) want(now time.Time) {
+	if ls.trunk == nil || now.Before(ls.retry) {
+		return
+	}
+	for len(ls.signals) < lanesWanted {
+		if ls.mine == 0 && ls.link.role == answerer {
+			ls.mine = 2
+		} else if ls.mine == 0 {
+			ls.mine = 1
+		} else {
+			ls.mine += 2
+		}
+		ls.start(ls.signal(ls.mine), offerer)
+	}
+}
+
+// run is one lane from its first envelope to its end.
+func (ls *lanes) run(ctx context.Context, s *laneSignaler, r role) {
+	err := ls.carry(ctx, s, r)
+	if err != nil {
+		ls.trunk.log.Debug("no lane", "number", s.number, "error", err)
+	}
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	delete(ls.signals, s.number)
+	if err != nil && r == offerer {
+		ls.retry = time.Now().Add(lanePause)
+	}
+}
+
+func (ls *lanes) carry(ctx context.Context, s *laneSignaler, r role) error {
+	setup, cancel := context.WithTimeout(ctx, laneSetup)
+	defer cancel()
+	kind, peer := laneKind(s.number), ls.link.peer.ID
+	var offer *envelope
+	if r == answerer {
+		var t *transcript
+		var err error
+		if offer, t, err = receiveOffer(setup, ls.config, kind, s); err != nil {
+			return err
+		}
+		if t.offerer != peer {
+			return refused("a lane offered by somebody else")
+		}
+	}
+	c, err := connect(setup, ls.config, kind, r, peer, offer, s, func(c *conn, st *sctp.Stream) {
+		if st.StreamIdentifier() != laneChannel { // else our own opening of it comes second
+			c.fail(refused("the peer opened a stream on a lane"))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	st, err := c.sctp.OpenStream(laneChannel, sctp.PayloadTypeWebRTCBinary)
+	if err != nil {
+		c.close(err)
+		return err
+	}
+	st.SetReliabilityParams(true, sctp.ReliabilityTypeReliable, 0)
+	l := &lane{conn: c, number: s.number, stream: st, gone: make(chan struct{})}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		ls.read(l)
+	}()
+	ls.add(l)
+	ls.watch(ctx, l, r)
+	ls.drop(l)
+	c.close(&session.Error{Op: "lane", Kind: session.Canceled, Text: "the lane was closed here"})
+	<-read
+	return nil
+}
+
+// watch returns when a lane is over: broken, idle for a while, or the session is.
+func (ls *lanes) watch(ctx context.Context, l *lane, r role) {
+	ticker := time.NewTicker(lanePoll)
+	defer ticker.Stop()
+	ls.touch()
+	for {
+		select {
+		case <-l.conn.done:
+			return
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			if r == offerer && now.Sub(time.Unix(0, ls.used.Load())) > laneIdle {
+				return
+			}
+		}
+	}
+}
+
+func (ls *lanes) touch() { ls.used.Store(time.Now().UnixNano()) }
+
+func (ls *lanes) add(l *lane) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.live = append(ls.live, l)
+}
+
+// read takes the messages of a lane until it ends.
+func (ls *lanes) read(l *lane) {
+	buf := make([]byte, maxMessageSize)
+	for {
+		n, _, err := l.stream.ReadSCTP(buf)
+		if err != nil {
+			l.conn.fail(peerGone(err))
+			return
+		}
+		id, number, frame, ok := parseLaneMessage(buf[:n])
+		if !ok {
+			l.conn.fail(malformed("a message of %d bytes on a lane", n))
+			return
+		}
+		ls.mu.Lock()
+		st := ls.stripes[id]
+		ls.mu.Unlock()
+		if st != nil {
+			st.arrived(number, frame, true)
+		}
+	}
+}

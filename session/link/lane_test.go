@@ -1,0 +1,368 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/session"
+)
+
+// bulky is pseudo-random content of n bytes, and its hash.
+func bulky(n int) (io.Reader, [sha256.Size]byte) {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails
+	return bytes.NewReader(b), sha256.Sum256(b)
+}
+
+// liveLanes are the lanes a link has now.
+func (l *Link) liveLanes() []*lane {
+	l.lanes.mu.Lock()
+	defer l.lanes.mu.Unlock()
+	return append([]*lane(nil), l.lanes.live...)
+}
+
+// settled says whether nothing is kept for any bulk stream.
+func (ls *lanes) settled() bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.retained == 0 && ls.kept == 0 && len(ls.stripes) == 0
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not happen", what)
+		}
+	}
+}
+
+// copyBulk sends content through an echo on one bulk stream.
+func copyBulk(t *testing.T, near *Link, size int) {
+	t.Helper()
+	s, err := near.Open(t.Context(), session.Header{Service: "echo/1", Bulk: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, want := bulky(size)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(s, content)
+		if err == nil {
+			err = s.CloseWrite()
+		}
+		sent <- err
+	}()
+	h := sha256.New()
+	n, err := io.Copy(h, s)
+	if err != nil || n != int64(size) || [sha256.Size]byte(h.Sum(nil)) != want {
+		t.Errorf("%d of %d bytes came back, %v", n, size, err)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	_ = s.Close()
+}
+
+// withLanes connects two peers that echo, and waits until they have lanes.
+func withLanes(t *testing.T) (near, far *Link) {
+	t.Helper()
+	near, far = meet(t, Config{}, Config{Handler: echo})
+	copyBulk(t, near, 1<<20)
+	eventually(t, "all lanes on both sides", func() bool {
+		return len(near.liveLanes()) == lanesWanted && len(far.liveLanes()) == lanesWanted
+	})
+	return near, far
+}
+
+func TestBulkUsesLanes(t *testing.T) {
+	t.Parallel()
+	near, far := withLanes(t)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() { copyBulk(t, near, 2<<20) })
+	}
+	wg.Wait()
+	for _, l := range []*Link{near, far} {
+		eventually(t, "acknowledgement of all", l.lanes.settled)
+		for _, lane := range l.liveLanes() {
+			if lane.conn.sctp.BytesSent() == 0 {
+				t.Errorf("lane %d was not used", lane.number)
+			}
+		}
+	}
+}
+
+// A peer without lanes, such as a browser, has bulk streams like any others.
+func TestBulkWithoutLanes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string][2]Config{
+		"dialer": {{NoLanes: true}, {Handler: echo}}, "accepter": {{}, {Handler: echo, NoLanes: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := meet(t, c[0], c[1])
+			copyBulk(t, near, 1<<20)
+			if len(near.liveLanes())+len(far.liveLanes()) != 0 {
+				t.Error("lanes were opened")
+			}
+		})
+	}
+}
+
+// Lanes break all the time, and nothing is lost.
+func TestBulkOutlivesLanes(t *testing.T) {
+	t.Parallel()
+	near, far := withLanes(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(30 * time.Millisecond):
+			}
+			side := near
+			if i%2 == 1 {
+				side = far
+			}
+			if lanes := side.liveLanes(); len(lanes) > 0 {
+				lanes[0].conn.fail(session.Errorf("test", session.Unavailable, "broken by the test"))
+			}
+		}
+	}()
+	for range 3 {
+		copyBulk(t, near, 4<<20)
+	}
+	close(stop)
+	<-stopped
+	for _, l := range []*Link{near, far} {
+		eventually(t, "acknowledgement of all", l.lanes.settled)
+		if err := l.Err(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The revocation of a permission does not wait for the bulk data before it.
+func TestBulkReset(t *testing.T) {
+	t.Parallel()
+	streams := make(chan session.Stream, 1)
+	near, far := meet(t, Config{}, Config{Handler: accepted(streams)})
+	s, err := near.Open(t.Context(), session.Header{Service: "sink/1", Bulk: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() {
+		for buf := make([]byte, 64<<10); ; {
+			if _, err := s.Write(buf); err != nil {
+				written <- err
+				return
+			}
+		}
+	}()
+	sink := <-streams
+	if _, err := io.CopyN(io.Discard, sink, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	_ = sink.Reset(session.Errorf("serve", session.Revoked, "permission was withdrawn"))
+	if err := <-written; session.KindOf(err) != session.Revoked {
+		t.Errorf("Write = %v", err)
+	}
+	for _, l := range []*Link{near, far} {
+		eventually(t, "forgetting", l.lanes.settled)
+	}
+}
+
+func TestLaneMessageGolden(t *testing.T) {
+	b := appendLaneMessage(nil, 0x0102, 0x03040506, []byte("\x02hi"))
+	if got := hex.EncodeToString(b); got != "010203040506026869" {
+		t.Errorf("message %s", got)
+	}
+	id, number, frame, ok := parseLaneMessage(b)
+	if !ok || id != 0x0102 || number != 0x03040506 || string(frame) != "\x02hi" {
+		t.Errorf("parsed %x %x %q %v", id, number, frame, ok)
+	}
+	for _, n := range []int{0, laneHeader, laneMessage + 1} {
+		if _, _, _, ok := parseLaneMessage(make([]byte, n)); ok {
+			t.Errorf("%d bytes pass for a message", n)
+		}
+	}
+}
+
+func FuzzLaneMessage(f *testing.F) {
+	f.Add([]byte("\x00\x03\x00\x00\x00\x01\x02hi"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, number, frame, ok := parseLaneMessage(b)
+		if ok && !bytes.Equal(appendLaneMessage(nil, id, number, frame), b) {
+			t.Fatalf("%x became %x %x %x", b, id, number, frame)
+		}
+	})
+}
+
+// A peer that offers lanes by the thousand gets a few, and the session goes on.
+func TestLaneFlood(t *testing.T) {
+	t.Parallel()
+	near, far := meet(t, Config{}, Config{Handler: echo})
+	for n := range 5000 {
+		e := envelope{
+			Type: typeOffer, From: &session.PeerID{1}, To: &session.PeerID{2}, Nonce: make([]byte, nonceSize),
+			Expires: time.Now().Add(offerLifetime).Unix(), SDP: "v=0", Sig: []byte{1},
+		}
+		b, err := e.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := near.trunk.send(envelope{Type: typeLane, Number: uint64(2*n + 1), Lane: b}); err != nil {
+			t.Fatal(err)
+		}
+		far.lanes.mu.Lock()
+		open := len(far.lanes.signals)
+		far.lanes.mu.Unlock()
+		if open > maxLanes {
+			t.Fatalf("%d lanes are being set up", open)
+		}
+	}
+	copyBulk(t, near, 1<<20)
+}
+
+// The set-up of a lane that was recorded in one session is of no use in another
+// between the same peers, nor under another number.
+func TestLaneReplay(t *testing.T) {
+	t.Parallel()
+	alice, bob := newDevice(t), newDevice(t)
+	near, far := meet(t, Config{Identity: alice}, Config{Identity: bob, Handler: echo})
+	_, other := meet(t, Config{Identity: alice}, Config{Identity: bob, Handler: echo})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sent := make(chan []byte, 8)
+	sig := &pipeEnd{in: make(chan []byte), carry: func(b []byte) {
+		select {
+		case sent <- b:
+		default:
+		}
+	}}
+	dialled := make(chan struct{})
+	go func() {
+		defer close(dialled)
+		if c, err := connect(ctx, near.lanes.config, laneKind(1), offerer, bob.ID(), nil, sig, nil); err == nil {
+			c.close(nil)
+		}
+	}()
+	offer, err := parseEnvelope(<-sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-dialled
+	verify := func(l *Link, kind string) error {
+		_, _, err := verifyOffer(&offer, bob.ID(), kind, contextDigest(l.lanes.config.Context), time.Now())
+		return err
+	}
+	if err := verify(far, laneKind(1)); err != nil {
+		t.Errorf("in its own session: %v", err)
+	}
+	if err := verify(other, laneKind(1)); session.KindOf(err) != session.Integrity {
+		t.Errorf("in another session: %v", err)
+	}
+	for _, kind := range []string{laneKind(3), kindTrunk} {
+		if err := verify(far, kind); session.KindOf(err) != session.Integrity {
+			t.Errorf("as %s: %v", kind, err)
+		}
+	}
+}
+
+// bulkPair is a bulk stream and the stripes below its ends.
+func bulkPair(t *testing.T) (near, far *Link, ours, theirs *stripe) {
+	t.Helper()
+	streams := make(chan session.Stream, 1)
+	near, far = meet(t, Config{}, Config{Handler: accepted(streams)})
+	if _, err := near.Open(t.Context(), session.Header{Service: "sink/1", Bulk: true}); err != nil {
+		t.Fatal(err)
+	}
+	<-streams
+	find := func(l *Link) (st *stripe) {
+		l.lanes.mu.Lock()
+		defer l.lanes.mu.Unlock()
+		for _, st = range l.lanes.stripes {
+		}
+		return st
+	}
+	return near, far, find(near), find(far)
+}
+
+// A peer that numbers its messages as no honest one does ends its session.
+func TestLaneLies(t *testing.T) {
+	t.Parallel()
+	data := append([]byte{2}, make([]byte, 16<<10)...)
+	for name, lie := range map[string]func(t *testing.T, ours *stripe){
+		"far ahead": func(t *testing.T, ours *stripe) {
+			if err := ours.byTrunk(ours.number+maxAhead, data); err != nil {
+				t.Error(err)
+			}
+		},
+		"never the next one": func(_ *testing.T, ours *stripe) {
+			for n := uint32(1); n < maxAhead; n++ {
+				if ours.byTrunk(ours.number+n, data) != nil {
+					return // the peer has had enough
+				}
+			}
+		},
+		"too short": func(t *testing.T, ours *stripe) {
+			if err := ours.trunk.write([]byte{1, 2}); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far, ours, _ := bulkPair(t)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				lie(t, ours)
+			}()
+			<-far.Done()
+			if kind := session.KindOf(far.Err()); kind != session.Integrity && kind != session.Invalid {
+				t.Errorf("the session ended with %v", far.Err())
+			}
+			_ = near.Close()
+			<-done
+			far.lanes.mu.Lock()
+			defer far.lanes.mu.Unlock()
+			if far.lanes.kept > maxKept+len(data)+keptCost {
+				t.Errorf("%d bytes are kept", far.lanes.kept)
+			}
+		})
+	}
+}
+
+// An acknowledgement of what was never sent frees nothing that is under way.
+func TestLaneAcknowledgementLies(t *testing.T) {
+	t.Parallel()
+	_, _, ours, _ := bulkPair(t)
+	ours.mu.Lock()
+	ours.number = 10
+	ours.mu.Unlock()
+	ours.retain(unacked{number: 9, frame: []byte{2, 1}})
+	ours.acknowledged(1000)
+	ours.mu.Lock()
+	if len(ours.unacked) != 1 || ours.acked > 10 {
+		t.Errorf("%d unacknowledged, next %d", len(ours.unacked), ours.acked)
+	}
+	ours.mu.Unlock()
+	ours.acknowledged(10)
+	ours.mu.Lock()
+	defer ours.mu.Unlock()
+	if len(ours.unacked) != 0 {
+		t.Error("an acknowledgement was not taken")
+	}
+}

@@ -1,0 +1,458 @@
+package link
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"sync"
+	"time"
+
+	"tandem/session/link/stream"
+)
+
+const (
+	// bulkProtocol is the protocol in the DATA_CHANNEL_OPEN of a striped stream.
+	bulkProtocol = "bulk"
+	// bulkWindow and bulkMaxWindow are how much received bulk data may wait for its
+	// reader: what a fast and long path holds.
+	bulkWindow    = 2 << 20
+	bulkMaxWindow = 16 << 20
+	// stripeHeader is a message's number, on the trunk.
+	stripeHeader = 4
+	// maxAhead is how far a message may be ahead of the one expected next, and
+	// maxKept how many bytes wait out of order, of all streams of a session. A
+	// message counts keptCost more than its length.
+	maxAhead = 1 << 15
+	maxKept  = 40 << 20
+	keptCost = 64
+	// ackEvery is how much may have arrived before it is acknowledged, in bytes.
+	ackEvery = 64 << 10
+	// rescueTick is how often to look for a message that is overdue, and rescueSlack
+	// by how much more than two and a half round trips it has to be.
+	rescueTick  = 25 * time.Millisecond
+	rescueSlack = 100 * time.Millisecond
+	// stripeLinger bounds how long a stream that has ended waits for
+	// acknowledgements.
+	stripeLinger = time.Minute
+	// frameReset is the type of the frame that overtakes all others.
+	frameReset = 7
+)
+
+// stripe is a stream.Channel over the trunk and the lanes: each message has a
+// number, travels on whichever is right for it, and is put in order at the other
+// end. What travels on a lane is kept until the peer has it, so that a lane can
+// be lost. All but the first message of the opener is numbered.
+type stripe struct {
+	lanes  *lanes
+	trunk  *channel
+	id     uint16
+	opener bool
+	begun  bool // the first message has been written, or read; whoever does it
+
+	once   sync.Once
+	closed chan struct{}
+	over   chan struct{} // closed when everything we sent is acknowledged, once closed
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	err     error // why nothing more arrives
+	ending  bool  // Close was called
+
+	number   uint32 // of the next message we send
+	bulk     int    // bytes of bulk data sent
+	heard    bool   // the peer has said something, and so knows this stream
+	acked    uint32 // the peer has all before this one
+	unacked  []unacked
+	released bool
+	tended   bool // tend runs
+
+	next   uint32 // of the message to be read next
+	ahead  map[uint32][]byte
+	reset  []byte // a RESET that arrived
+	taken  int    // bytes read since the last acknowledgement
+	behind bool   // a message of a lane is among them
+}
+
+// unacked is a message that was sent on a lane.
+type unacked struct {
+	number uint32
+	frame  []byte
+	lane   *lane     // nil if it went by the trunk in the end
+	sent   time.Time // zero if it has not left yet
+}
+
+var (
+	_ stream.Channel = (*stripe)(nil)
+	_ stream.Sizer   = (*stripe)(nil)
+)
+
+func (ls *lanes) stripe(trunk *channel, opener bool) *stripe {
+	st := &stripe{
+		lanes: ls, trunk: trunk, id: trunk.id, opener: opener,
+		closed: make(chan struct{}), over: make(chan struct{}), ahead: make(map[uint32][]byte),
+	}
+	st.changed = sync.NewCond(&st.mu)
+	ls.mu.Lock()
+	ls.stripes[st.id] = st
+	ls.mu.Unlock()
+	if opener {
+		ls.link.work.Go(st.pump)
+	}
+	return st
+}
+
+// MessageSize is how long bulk messages should be now.
+func (st *stripe) MessageSize() int {
+	if size := st.lanes.messageSize(); size != 0 {
+		return size
+	}
+	return st.trunk.MessageSize()
+}
+
+// pump takes what arrives on the trunk until that ends.
+func (st *stripe) pump() {
+	buf := make([]byte, stripeHeader+stream.MaxMessage)
+	for {
+		n, err := st.trunk.ReadMessage(buf)
+		if err != nil {
+			st.fail(err)
+			st.release()
+			return
+		}
+		switch {
+		case n < stripeHeader:
+			st.trunk.conn.fail(malformed("a message of %d bytes on a bulk stream", n))
+		case n == stripeHeader:
+			st.acknowledged(binary.BigEndian.Uint32(buf))
+		default:
+			st.arrived(binary.BigEndian.Uint32(buf), buf[stripeHeader:n], false)
+		}
+	}
+}
+
+func (st *stripe) fail(err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.err == nil {
+		st.err = err
+	}
+	st.changed.Broadcast()
+}
+
+// arrived takes a message, from the trunk or a lane. Each counts once.
+func (st *stripe) arrived(number uint32, frame []byte, lane bool) {
+	st.lanes.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.heard = true
+	if st.ending || st.err != nil {
+		return
+	}
+	if frame[0] == frameReset {
+		st.reset = bytes.Clone(frame) // abandons what came before
+		st.changed.Broadcast()
+		return
+	}
+	distance := number - st.next
+	if distance >= 1<<31 {
+		return // it came again
+	}
+	if distance >= maxAhead {
+		st.trunk.conn.fail(refused("the peer sends message %d of a stream where %d is next", number, st.next))
+		return
+	}
+	if _, known := st.ahead[number]; known {
+		return
+	}
+	if !st.lanes.keep(len(frame) + keptCost) {
+		st.trunk.conn.fail(refused("the peer sends too much out of order"))
+		return
+	}
+	st.ahead[number] = bytes.Clone(frame)
+	st.behind = st.behind || lane
+	if number == st.next {
+		st.changed.Broadcast()
+	}
+}
+
+// ReadMessage reads the next message.
+func (st *stripe) ReadMessage(buf []byte) (int, error) {
+	if !st.opener && !st.begun {
+		st.begun = true
+		n, err := st.trunk.ReadMessage(buf)
+		if err == nil {
+			st.acknowledge(0) // tells the peer that lanes may be used
+			st.lanes.link.work.Go(st.pump)
+		} else {
+			st.release()
+		}
+		return n, err
+	}
+	st.mu.Lock()
+	for {
+		frame, ok := st.ahead[st.next]
+		switch {
+		case st.ending:
+			st.mu.Unlock()
+			return 0, io.ErrClosedPipe
+		case st.reset != nil:
+			n := copy(buf, st.reset)
+			st.reset = nil
+			st.mu.Unlock()
+			return n, nil
+		case ok:
+			delete(st.ahead, st.next)
+			st.next++
+			st.taken += len(frame)
+			// What is not bulk is the end, or a pause: say that it all came.
+			due := st.behind && (st.taken >= ackEvery || len(frame) <= smallMessage && len(st.ahead) == 0)
+			next := st.next
+			if due {
+				st.taken, st.behind = 0, len(st.ahead) > 0
+			}
+			st.mu.Unlock()
+			st.lanes.keep(-len(frame) - keptCost)
+			if due {
+				st.acknowledge(next)
+			}
+			if len(frame) > len(buf) {
+				return 0, io.ErrShortBuffer
+			}
+			return copy(buf, frame), nil
+		case st.err != nil:
+			err := st.err
+			st.mu.Unlock()
+			return 0, err
+		}
+		st.changed.Wait()
+	}
+}
+
+// acknowledge tells the peer that all messages before next are here.
+func (st *stripe) acknowledge(next uint32) {
+	_ = st.trunk.write(binary.BigEndian.AppendUint32(nil, next)) // fails only with the trunk
+}
+
+// acknowledged forgets what the peer has.
+func (st *stripe) acknowledged(next uint32) {
+	st.mu.Lock()
+	st.heard = true
+	if next-st.acked < 1<<31 && next-st.acked <= st.number-st.acked {
+		st.acked = next
+	}
+	freed, n := 0, 0
+	for n < len(st.unacked) && st.unacked[n].number-st.acked >= 1<<31 {
+		freed += len(st.unacked[n].frame)
+		st.unacked[n].frame = nil
+		n++
+	}
+	st.unacked = st.unacked[n:]
+	st.checkOver()
+	st.changed.Broadcast()
+	st.mu.Unlock()
+	st.lanes.retain(-freed)
+}
+
+// checkOver notes that nothing is left to be acknowledged; st.mu is held.
+func (st *stripe) checkOver() {
+	if st.ending && len(st.unacked) == 0 {
+		select {
+		case <-st.over:
+		default:
+			close(st.over)
+		}
+	}
+}
+
+// WriteMessage sends a message: bulk data on a lane if there is one, everything
+// else on the trunk.
+func (st *stripe) WriteMessage(b []byte) error {
+	if st.opener && !st.begun {
+		st.begun = true
+		return st.trunk.WriteMessage(b)
+	}
+	st.mu.Lock()
+	for st.number-st.acked >= maxAhead/2 && b[0] != frameReset && st.err == nil && !st.ending && len(st.unacked) > 0 {
+		st.changed.Wait()
+	}
+	number, lanes := st.number, st.heard && st.bulk >= laneAfter
+	st.number++
+	if len(b) > smallMessage {
+		st.bulk += len(b)
+	} else {
+		lanes = false
+	}
+	if b[0] == frameReset {
+		st.forget() // nothing else matters any more
+	}
+	st.mu.Unlock()
+	if lanes {
+		frame := bytes.Clone(b)
+		// Before it is sent: the lane may be lost right after that.
+		i := st.retain(unacked{number: number, frame: frame})
+		if l := st.lanes.send(st, number, frame, false); l != nil {
+			st.sentOn(i, l)
+			return nil
+		}
+		st.sentOn(i, nil)
+	}
+	return st.byTrunk(number, b)
+}
+
+func (st *stripe) byTrunk(number uint32, b []byte) error {
+	message := binary.BigEndian.AppendUint32(make([]byte, 0, stripeHeader+len(b)), number)
+	return st.trunk.WriteMessage(append(message, b...))
+}
+
+func (st *stripe) retain(u unacked) (number uint32) {
+	st.lanes.retain(len(u.frame))
+	st.mu.Lock()
+	st.unacked = append(st.unacked, u)
+	tended := st.tended
+	st.tended = true
+	st.mu.Unlock()
+	if !tended {
+		st.lanes.link.work.Go(st.tend)
+	}
+	return u.number
+}
+
+// sentOn notes which lane a message went by. If that one has been lost already,
+// it goes again.
+func (st *stripe) sentOn(number uint32, l *lane) {
+	st.mu.Lock()
+	for i := len(st.unacked) - 1; i >= 0; i-- {
+		if st.unacked[i].number == number {
+			st.unacked[i].lane, st.unacked[i].sent = l, time.Now()
+		}
+	}
+	st.mu.Unlock()
+	if l != nil {
+		select {
+		case <-l.gone:
+			st.resend(l)
+		default:
+		}
+	}
+}
+
+// resend sends what a lost lane may not have delivered by another way.
+func (st *stripe) resend(lost *lane) {
+	for {
+		st.mu.Lock()
+		var number uint32
+		var frame []byte
+		for i := range st.unacked {
+			if u := &st.unacked[i]; u.lane == lost {
+				number, frame, u.lane = u.number, u.frame, nil
+				break
+			}
+		}
+		st.mu.Unlock()
+		if frame == nil {
+			return
+		}
+		if l := st.lanes.send(st, number, frame, true); l != nil {
+			st.sentOn(number, l)
+		} else if st.byTrunk(number, frame) != nil {
+			return
+		}
+	}
+}
+
+// tend sends the message that the peer waits for once more when it is overdue:
+// SCTP may take a second to notice that it has lost the end of one, and everything
+// behind it waits.
+func (st *stripe) tend() {
+	ticker := time.NewTicker(rescueTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-st.closed:
+			return
+		case <-st.trunk.conn.done:
+			return
+		}
+		limit := 5*st.trunk.conn.governor.halfRTT() + rescueSlack
+		st.mu.Lock()
+		var late unacked
+		if len(st.unacked) > 0 && !st.unacked[0].sent.IsZero() && time.Since(st.unacked[0].sent) > limit {
+			late = st.unacked[0]
+		}
+		st.mu.Unlock()
+		if late.frame == nil {
+			continue
+		}
+		if l := st.lanes.send(st, late.number, late.frame, true); l != nil {
+			st.sentOn(late.number, l)
+		}
+	}
+}
+
+// forget gives up what is not acknowledged; st.mu is held.
+func (st *stripe) forget() {
+	freed := 0
+	for _, u := range st.unacked {
+		freed += len(u.frame)
+	}
+	st.unacked = nil
+	st.lanes.retain(-freed)
+	st.checkOver()
+}
+
+// Close ends the channel: the trunk's part when the peer has everything that
+// was sent.
+func (st *stripe) Close() error {
+	st.once.Do(func() {
+		st.mu.Lock()
+		st.ending = true
+		clean := st.err == nil
+		kept := 0
+		for _, frame := range st.ahead {
+			kept += len(frame) + keptCost
+		}
+		st.ahead = nil
+		st.checkOver()
+		wait := clean && len(st.unacked) > 0
+		st.changed.Broadcast()
+		st.mu.Unlock()
+		st.lanes.keep(-kept)
+		if !wait {
+			close(st.closed)
+			_ = st.trunk.Close() // returns nil
+			st.release()
+			return
+		}
+		st.lanes.link.work.Go(func() {
+			t := time.NewTimer(stripeLinger)
+			defer t.Stop()
+			select {
+			case <-st.over:
+			case <-t.C:
+			case <-st.trunk.conn.done:
+			}
+			close(st.closed)
+			_ = st.trunk.Close() // returns nil
+			st.release()
+		})
+	})
+	return nil
+}
+
+// release forgets the stripe, once.
+func (st *stripe) release() {
+	st.mu.Lock()
+	if st.released {
+		st.mu.Unlock()
+		return
+	}
+	st.released = true
+	st.forget()
+	st.mu.Unlock()
+	st.lanes.mu.Lock()
+	if st.lanes.stripes[st.id] == st {
+		delete(st.lanes.stripes, st.id)
+	}
+	st.lanes.mu.Unlock()
+}
