@@ -226,8 +226,9 @@
 //	uint32  all messages before this number have arrived
 //
 // The acceptor acknowledges 0 at once; before the opener has heard anything it
-// sends on the trunk alone. An acknowledgement goes out for every 64 KiB, and behind
-// a message that came by the trunk. What was sent on a lane is kept until it is
+// sends on the trunk alone. An acknowledgement goes out for every 64 KiB, with a
+// message of up to 1 KiB behind which nothing waits out of order, and for one that
+// comes again. What was sent on a lane is kept until it is
 // acknowledged, and sent again by another lane or the trunk if the lane ends, and
 // when it is the next message and overdue by two and a half round trips and 100 ms.
 // A sender has at most 24 MiB unacknowledged, of all its streams, and no number

@@ -291,7 +291,7 @@ func (ls *lanes) read(l *lane) {
 		st := ls.stripes[id]
 		ls.mu.Unlock()
 		if st != nil {
-			st.arrived(number, frame, true)
+			st.arrived(number, frame)
 		}
 	}
 }

@@ -179,7 +179,7 @@ func (l *Link) serve(handlers context.Context, c *conn, s *sctp.Stream, id uint1
 	}
 	var ch stream.Channel = newChannel(c, dc, &l.sent, &l.received)
 	options := l.streamOptions()
-	if dc.Config.Protocol == bulkProtocol && c.lanes {
+	if config.Protocol == bulkProtocol && c.lanes {
 		ch = l.lanes.stripe(ch.(*channel), false)
 		options.Window, options.MaxWindow = bulkWindow, bulkMaxWindow
 	}

@@ -58,19 +58,20 @@ type stripe struct {
 	err     error // why nothing more arrives
 	ending  bool  // Close was called
 
-	number   uint32 // of the next message we send
-	bulk     int    // bytes of bulk data sent
-	heard    bool   // the peer has said something, and so knows this stream
-	acked    uint32 // the peer has all before this one
-	unacked  []unacked
-	released bool
-	tended   bool // tend runs
+	number    uint32 // of the next message we send
+	bulk      int    // bytes of bulk data sent
+	heard     bool   // the peer has said something, and so knows this stream
+	acked     uint32 // the peer has all before this one
+	unacked   []unacked
+	released  bool
+	forgotten bool // nothing is kept until it is acknowledged any more
+	tended    bool // tend runs
 
-	next   uint32 // of the message to be read next
-	ahead  map[uint32][]byte
-	reset  []byte // a RESET that arrived
-	taken  int    // bytes read since the last acknowledgement
-	behind bool   // a message of a lane is among them
+	next  uint32 // of the message to be read next
+	ahead map[uint32][]byte
+	reset []byte // a RESET that arrived
+	taken int    // bytes read since the last acknowledgement
+	owing bool   // a message that the peer may keep until then is among them
 }
 
 // unacked is a message that was sent on a lane.
@@ -125,7 +126,7 @@ func (st *stripe) pump() {
 		case n == stripeHeader:
 			st.acknowledged(binary.BigEndian.Uint32(buf))
 		default:
-			st.arrived(binary.BigEndian.Uint32(buf), buf[stripeHeader:n], false)
+			st.arrived(binary.BigEndian.Uint32(buf), buf[stripeHeader:n])
 		}
 	}
 }
@@ -140,7 +141,7 @@ func (st *stripe) fail(err error) {
 }
 
 // arrived takes a message, from the trunk or a lane. Each counts once.
-func (st *stripe) arrived(number uint32, frame []byte, lane bool) {
+func (st *stripe) arrived(number uint32, frame []byte) {
 	st.lanes.touch()
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -150,12 +151,15 @@ func (st *stripe) arrived(number uint32, frame []byte, lane bool) {
 	}
 	if frame[0] == frameReset {
 		st.reset = bytes.Clone(frame) // abandons what came before
+		st.forget()
 		st.changed.Broadcast()
 		return
 	}
 	distance := number - st.next
 	if distance >= 1<<31 {
-		return // it came again
+		st.taken, st.owing = 0, false
+		st.acknowledge(st.next) // it came again: the peer does not know that it is here
+		return
 	}
 	if distance >= maxAhead {
 		st.trunk.conn.fail(refused("the peer sends message %d of a stream where %d is next", number, st.next))
@@ -169,7 +173,7 @@ func (st *stripe) arrived(number uint32, frame []byte, lane bool) {
 		return
 	}
 	st.ahead[number] = bytes.Clone(frame)
-	st.behind = st.behind || lane
+	st.owing = st.owing || len(frame) > smallMessage
 	if number == st.next {
 		st.changed.Broadcast()
 	}
@@ -205,10 +209,10 @@ func (st *stripe) ReadMessage(buf []byte) (int, error) {
 			st.next++
 			st.taken += len(frame)
 			// What is not bulk is the end, or a pause: say that it all came.
-			due := st.behind && (st.taken >= ackEvery || len(frame) <= smallMessage && len(st.ahead) == 0)
+			due := st.owing && (st.taken >= ackEvery || len(frame) <= smallMessage && len(st.ahead) == 0)
 			next := st.next
 			if due {
-				st.taken, st.behind = 0, len(st.ahead) > 0
+				st.taken, st.owing = 0, len(st.ahead) > 0
 			}
 			st.mu.Unlock()
 			st.lanes.keep(-len(frame) - keptCost)
@@ -305,11 +309,13 @@ func (st *stripe) byTrunk(number uint32, b []byte) error {
 }
 
 func (st *stripe) retain(u unacked) (number uint32) {
-	st.lanes.retain(len(u.frame))
 	st.mu.Lock()
-	st.unacked = append(st.unacked, u)
-	tended := st.tended
-	st.tended = true
+	tended := st.tended || st.forgotten
+	if !st.forgotten {
+		st.lanes.retain(len(u.frame))
+		st.unacked = append(st.unacked, u)
+		st.tended = true
+	}
 	st.mu.Unlock()
 	if !tended {
 		st.lanes.link.work.Go(st.tend)
@@ -390,8 +396,9 @@ func (st *stripe) tend() {
 	}
 }
 
-// forget gives up what is not acknowledged; st.mu is held.
+// forget gives up what is not acknowledged, now and later; st.mu is held.
 func (st *stripe) forget() {
+	st.forgotten = true
 	freed := 0
 	for _, u := range st.unacked {
 		freed += len(u.frame)
