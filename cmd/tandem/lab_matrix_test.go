@@ -226,3 +226,24 @@ func TestLabWhyNotDirect(t *testing.T) {
 		})
 	}
 }
+
+// TestLabWhyNotDirectFamilies asks the same of two sides that have no address family in common.
+func TestLabWhyNotDirectFamilies(t *testing.T) {
+	l := newLab(t)
+	wan := l.WAN(natlab.Link{Delay: 5 * time.Millisecond})
+	s := l.server(t, wan.Host("server", natlab.DualStack), nil)
+	m := l.meetPlainly(t, s, wan.NAT(natlab.Home).Host("host"), wan.NAT(natlab.IPv6Only).Host("guest"))
+	const want = "this side has only IPv6 and the other one only IPv4"
+	begun := time.Now()
+	for {
+		path := m.guest.awaitPath(t, m.peer, session.Relayed, hangs)
+		if strings.Contains(path.WhyNotDirect, want) {
+			break
+		}
+		if time.Since(begun) > hangs {
+			t.Fatalf("after %v the reason is %q", hangs, path.WhyNotDirect)
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	t.Logf("known after %v", time.Since(begun).Round(100*time.Millisecond))
+}

@@ -48,6 +48,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C doesn't wait for anything
+	// pion/ice v4.4.2 gives its TURN client the default logger, whatever it is
+	// told, and that writes into people's terminals.
+	_ = os.Setenv("PION_LOG_DISABLE", "turnc") // fails only for names that are none
 	code := run(ctx, os.Args[1:], stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv})
 	stop()
 	os.Exit(code)

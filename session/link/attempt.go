@@ -78,6 +78,8 @@ type attempt struct {
 	pair     *ice.CandidatePair
 	reflexed bool // a STUN server has answered
 	remote   int  // how many remote candidates were added
+	ours     families
+	theirs   families
 
 	conn    atomic.Pointer[ice.Conn] // set by start
 	heard   atomic.Int64             // when its last packet arrived, on the carrier's clock
@@ -180,6 +182,7 @@ func (a *attempt) onCandidate(c ice.Candidate) {
 		a.gathered = true
 	case len(a.local) < maxCandidates:
 		a.local = append(a.local, c.Marshal())
+		a.ours.add(c)
 		a.reflexed = a.reflexed || c.Type() == ice.CandidateTypeServerReflexive
 	}
 	a.mu.Unlock()
@@ -244,6 +247,17 @@ func (a *attempt) stunFailed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.hasSTUN && a.gathered && !a.reflexed
+}
+
+// apart is why there can't be a direct path, or "" if there may be one or not all
+// is known yet.
+func (a *attempt) apart() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.gathered || a.remote == 0 {
+		return ""
+	}
+	return apart(a.ours, a.theirs)
 }
 
 // valid reports whether some pair has passed its check, and of what kind.
@@ -345,6 +359,7 @@ func (a *attempt) addRemote(lines []string, log *slog.Logger) {
 		a.mu.Lock()
 		over := a.remote >= maxCandidates
 		a.remote++
+		a.theirs.add(c)
 		a.mu.Unlock()
 		if over {
 			return

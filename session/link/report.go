@@ -18,6 +18,7 @@ type report struct {
 	path    session.Path
 	refused error // the last description that was refused
 
+	apart          string // why no direct path can exist
 	stunFailed     bool
 	peerSTUNFailed bool
 	directFailed   bool
@@ -65,6 +66,12 @@ func (r *report) setFacts(stunFailed bool) {
 	r.stunFailed = stunFailed
 }
 
+func (r *report) setApart(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.apart = why
+}
+
 func (r *report) setPeerFacts(stunFailed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,6 +99,8 @@ func (r *report) whyNotDirect() string {
 	switch {
 	case r.relayOnly:
 		return "this side was told to use relays only"
+	case r.apart != "":
+		return r.apart
 	case r.stunFailed && r.peerSTUNFailed:
 		return "no server answered either side over UDP: UDP seems to be blocked on both"
 	case r.stunFailed:
@@ -131,6 +140,9 @@ func (r *roamer) observe(now time.Time, pair *ice.CandidatePair, state ice.Conne
 	kind := session.Direct
 	if isRelayed(pair) {
 		kind = session.Relayed
+		if !r.current.directOnly {
+			r.report.setApart(r.current.apart())
+		}
 	}
 	if state == ice.ConnectionStateDisconnected || state == ice.ConnectionStateFailed {
 		kind = session.NoPath
