@@ -13,7 +13,12 @@ func TestApart(t *testing.T) {
 		ours, theirs families
 		want         string
 	}{
-		{v4, v4, ""}, {v6, v6, ""}, {both, v4, ""}, {v6, both, ""}, {none, v4, ""}, {none, none, ""},
+		{v4, v4, ""},
+		{v6, v6, ""},
+		{both, v4, ""},
+		{v6, both, ""},
+		{none, v4, ""},
+		{none, none, ""},
 		{v4, v6, "this side has only IPv4 and the other one only IPv6"},
 		{v6, v4, "this side has only IPv6 and the other one only IPv4"},
 		{v4, none, "only addresses of relays"},
