@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,4 +165,21 @@ func cmdOpens(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("a connection: %v", err)
 	}
 	ts.Logf("%s connections in %v", args[0], time.Since(begun).Round(time.Millisecond))
+}
+
+// hold is a program that keeps connections to a port open until its input ends:
+// hold COUNT PORT. That some are refused is its purpose.
+func hold() {
+	count, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	for range count {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+os.Args[2])
+		if err == nil {
+			_, _ = conn.Write([]byte("x"))
+			defer conn.Close()
+		}
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	goio "io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -128,11 +131,12 @@ func printFacts(w goio.Writer, peer string, f *facts.Facts) {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(table, "%s\t%s\n", label, fmt.Sprintf(format, args...))
 	}
-	line("peer", "%s (%s)", peer, f.Hostname)
-	line("system", "%s, kernel %s, %s", describeSystem(f.OS), f.OS.Kernel, f.OS.Arch)
-	line("up", "%s", uptime(f.Uptime))
-	line("load", "%.2f %.2f %.2f; %.1f of %d cores busy", f.Load[0], f.Load[1], f.Load[2], f.CPU.Busy, f.CPU.Cores)
-	line("memory", "%s of %s available", byteCount(f.Memory.Available), byteCount(f.Memory.Total))
+	line("peer", "%s (%s)", peer, cmp.Or(f.Hostname, "?"))
+	line("system", "%s, kernel %s, %s", describeSystem(f.OS), cmp.Or(f.OS.Kernel, "unknown"), f.OS.Arch)
+	line("up", "%s", known(f, "os", uptime(f.Uptime)))
+	line("load", "%s; %s", known(f, "load", fmt.Sprintf("%.2f %.2f %.2f", f.Load[0], f.Load[1], f.Load[2])),
+		known(f, "cpu", fmt.Sprintf("%.1f of %d cores busy", f.CPU.Busy, f.CPU.Cores)))
+	line("memory", "%s", known(f, "memory", fmt.Sprintf("%s of %s available", byteCount(f.Memory.Available), byteCount(f.Memory.Total))))
 	if f.Memory.SwapTotal > 0 {
 		line("swap", "%s of %s used", byteCount(f.Memory.SwapUsed), byteCount(f.Memory.SwapTotal))
 	}
@@ -152,7 +156,7 @@ func printFacts(w goio.Writer, peer string, f *facts.Facts) {
 	for i, p := range f.Processes.Top[:min(len(f.Processes.Top), 8)] {
 		line(first(i, "busiest"), "%s (%d, %s): %.0f %% of a core, %s", p.Name, p.PID, p.User, 100*p.CPU, byteCount(p.Memory))
 	}
-	line("processes", "%d", f.Processes.Count)
+	line("processes", "%s", known(f, "processes", strconv.Itoa(f.Processes.Count)))
 	line("reboot", "%s", describeReboot(f))
 	if len(f.Unknown) > 0 {
 		line("unknown", "%s", strings.Join(f.Unknown, ", "))
@@ -180,8 +184,12 @@ func printFactTable(w goio.Writer, answers []told) {
 			continue
 		}
 		f := a.Facts
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.2f\t%.1f of %d\t%s\t%s\t%d\t%s\n", a.Peer, describeSystem(f.OS), f.OS.Kernel, uptime(f.Uptime),
-			f.Load[0], f.CPU.Busy, f.CPU.Cores, percent(f.Memory.Available, f.Memory.Total), fullest(f.Disks), len(f.Users), pending(f))
+		fmt.Fprintln(table, strings.Join([]string{
+			a.Peer, describeSystem(f.OS), cmp.Or(f.OS.Kernel, "?"), known(f, "os", uptime(f.Uptime)),
+			known(f, "load", fmt.Sprintf("%.2f", f.Load[0])), known(f, "cpu", fmt.Sprintf("%.1f of %d", f.CPU.Busy, f.CPU.Cores)),
+			percent(f.Memory.Available, f.Memory.Total), fullest(f.Disks),
+			known(f, "users", strconv.Itoa(len(f.Users))), pending(f),
+		}, "\t"))
 	}
 	_ = table.Flush() // to memory
 	for _, line := range failures {
@@ -218,24 +226,24 @@ func fullest(disks []facts.Disk) string {
 	return shown
 }
 
-func pending(f *facts.Facts) string {
-	switch {
-	case f.Reboot.Pending:
-		return "pending"
-	case describeReboot(f) == "unknown":
+// known is the text for a fact, unless the host couldn't find that out.
+func known(f *facts.Facts, fact, text string) string {
+	if slices.Contains(f.Unknown, fact) {
 		return "?"
 	}
-	return "no"
+	return text
+}
+
+func pending(f *facts.Facts) string {
+	if f.Reboot.Pending {
+		return "pending"
+	}
+	return known(f, "reboot", "no")
 }
 
 func describeReboot(f *facts.Facts) string {
-	for _, u := range f.Unknown {
-		if u == "reboot" {
-			return "unknown"
-		}
-	}
 	if !f.Reboot.Pending {
-		return "not pending"
+		return known(f, "reboot", "not pending")
 	}
 	return strings.TrimSuffix("pending: "+strings.Join(f.Reboot.Why, "; "), ": ")
 }

@@ -32,6 +32,9 @@ type process struct {
 // program's fault, and with NotFound or Unavailable if it is the host's.
 func startProcess(l launch) (*process, error) {
 	unavailable := func(err error) error {
+		if what := share.Shortage(err); what != "" {
+			return &session.Error{Op: "run", Kind: session.Busy, Text: "the host can't start a program now: " + what, Err: err}
+		}
 		return &session.Error{Op: "run", Kind: session.Unavailable, Text: "the host can't start a program now", Err: err}
 	}
 	if info, err := os.Stat(l.dir); err != nil || !info.IsDir() {

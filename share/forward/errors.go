@@ -96,7 +96,7 @@ func failed(action string, a Address, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fail(session.Unavailable, NoPrivilege, "%s is not open to this user")
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return fail(session.Busy, "", "no more files can be opened, for %s or anything else")
+		return fail(session.Busy, "", "too many files are open to reach %s or anything else")
 	case errors.Is(err, context.Canceled):
 		return &session.Error{Op: action, Kind: session.Canceled, Text: "ended", Err: err}
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -40,6 +40,9 @@ type launch struct {
 // or can't be executed, and with Unavailable if the host can't start anything.
 func startProcess(l launch) (*process, error) {
 	unavailable := func(err error) error {
+		if what := shared.Shortage(err); what != "" {
+			return &session.Error{Op: "start terminal", Kind: session.Busy, Text: "the host can't start a terminal now: " + what, Err: err}
+		}
 		return &session.Error{Op: "start terminal", Kind: session.Unavailable, Text: "the host can't start a terminal now", Err: err}
 	}
 	if info, err := os.Stat(l.dir); l.dir != "" && (err != nil || !info.IsDir()) {
