@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -160,6 +161,13 @@ func (s *screen) seen(n int) ([]glyph, <-chan struct{}) {
 	return slices.Clone(s.glyphs[min(n, len(s.glyphs)):]), s.more
 }
 
+// count is how many characters have been visible.
+func (s *screen) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.glyphs)
+}
+
 func (s *screen) String() string {
 	glyphs, _ := s.seen(0)
 	return characters(glyphs)
@@ -303,6 +311,13 @@ func (s *sshServer) command(t *testing.T, from *natlab.Host, args ...string) *ex
 	return cmd
 }
 
+// plain is ssh without a terminal.
+func (s *sshServer) plain(ctx context.Context, from *natlab.Host, args ...string) *exec.Cmd {
+	cmd := from.Command(ctx, "ssh", slices.Concat([]string{"-T"}, s.config, []string{"root@" + s.addr.String()}, args)...)
+	cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK=")
+	return cmd
+}
+
 // sshKey is a new Ed25519 key: the private one for a file, the public one for
 // a line.
 func sshKey(t *testing.T) (private, public string) {
@@ -340,6 +355,17 @@ func (s sample) quantile(q float64) time.Duration {
 	sorted := slices.Sorted(slices.Values(s))
 	n := int(q*float64(len(sorted)) + 0.999999)
 	return sorted[min(max(n, 1), len(sorted))-1]
+}
+
+// below is the share of s that is below d.
+func (s sample) below(d time.Duration) float64 {
+	n := 0
+	for _, v := range s {
+		if v < d {
+			n++
+		}
+	}
+	return float64(n) / float64(len(s))
 }
 
 func (s sample) median() time.Duration { return s.quantile(0.5) }
