@@ -191,7 +191,7 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 		return nil, fileError("put", req.Path, err)
 	}
 	return func() (reply, error) {
-		same, err := s.commit(ctx, target{path: req.Path, mtime: req.MTime, exec: req.Exec, force: req.Force})
+		same, err := s.commit(ctx, target{path: req.Path, mtime: req.MTime, exec: req.Exec, force: req.Force, exclusive: req.Exclusive})
 		if err != nil {
 			return reply{}, err
 		}

@@ -48,6 +48,45 @@ func (t *tree) remove(path string, now time.Time) (trash string, err error) {
 	return trash, fileError("remove", path, errors.Join(syncDir(t.root, local(dir)), syncDir(t.root, local(join(grave, dir)))))
 }
 
+// purge removes a file or an empty directory for good.
+func (t *tree) purge(path string) error {
+	if path == "" {
+		return session.Errorf("remove", session.Invalid, "a share can't be removed by a guest")
+	}
+	if _, err := t.stat(path); err != nil {
+		return err
+	}
+	dir, _ := split(path)
+	if err := t.root.Remove(local(path)); err != nil {
+		return fileError("remove", path, err)
+	}
+	return fileError("remove", path, syncDir(t.root, local(dir)))
+}
+
+// set gives what is at path another time, and a file its executability as far
+// as the share allows.
+func (t *tree) set(path string, mtime int64, exec bool) error {
+	e, err := t.stat(path)
+	if err != nil {
+		return err
+	}
+	if !e.Dir && e.Exec != (exec && t.exec) {
+		f, _, err := t.open(path)
+		if err != nil {
+			return err
+		}
+		info, err := f.Stat()
+		if err == nil {
+			err = setMode(f, info.Mode(), exec && t.exec)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fileError("set", path, err)
+		}
+	}
+	when := time.Unix(0, mtime)
+	return fileError("set", path, t.root.Chtimes(local(path), when, when))
+}
+
 // makeReserved makes a directory of ours at the top of the tree.
 func (t *tree) makeReserved(name string) error {
 	if err := t.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

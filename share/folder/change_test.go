@@ -285,3 +285,64 @@ func TestWatchErrors(t *testing.T) {
 	}
 	kind(t, "what goes away", <-ended, session.NotFound)
 }
+
+func TestExclusiveWrites(t *testing.T) {
+	dir := t.TempDir()
+	c := offer(t, folder.Share{Dir: dir})
+	const writers = 12
+	errs := make(chan error, writers)
+	for range writers {
+		go func() {
+			_, err := c.Write(t.Context(), "lock", strings.NewReader(""), 0, folder.Options{Exclusive: true})
+			errs <- err
+		}()
+	}
+	won := 0
+	for range writers {
+		if err := <-errs; err == nil {
+			won++
+		} else {
+			kind(t, "a lock that is taken", err, session.Exists)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of %d got the lock", won, writers)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	dir := t.TempDir()
+	c := offer(t, folder.Share{Dir: dir})
+	write(t, filepath.Join(dir, "d", "file"), []byte("x"))
+	kind(t, "a folder with something in it", c.Purge(t.Context(), "d"), session.Exists)
+	for _, path := range []string{"d/file", "d"} {
+		if err := c.Purge(t.Context(), path); err != nil {
+			t.Error(err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 0 {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+	kind(t, "the share", c.Purge(t.Context(), ""), session.Invalid)
+}
+
+func TestSet(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "tool"), []byte("x"))
+	when := time.Date(2001, 2, 3, 4, 5, 6, 7000, time.UTC)
+	for _, allowed := range []bool{false, true} {
+		c := offer(t, folder.Share{Dir: dir, Executables: allowed})
+		e, err := c.Set(t.Context(), "tool", when.UnixNano(), true)
+		if err != nil || !e.ModTime().Equal(when) || e.Exec != allowed {
+			t.Errorf("executables %v: %+v, %v", allowed, e, err)
+		}
+	}
+	c := offer(t, folder.Share{Dir: dir, Executables: true})
+	if e, err := c.Set(t.Context(), "tool", when.UnixNano(), false); err != nil || e.Exec {
+		t.Errorf("%+v, %v", e, err)
+	}
+	c = offer(t, folder.Share{Dir: dir, ReadOnly: true})
+	_, err := c.Set(t.Context(), "tool", 0, false)
+	kind(t, "read only", err, session.Denied)
+}

@@ -32,6 +32,10 @@ type Options struct {
 	Force bool
 	// Executables lets files from the peer be executable here.
 	Executables bool
+	// Exclusive makes Write fail with Exists if anything is there.
+	Exclusive bool
+	// Exec makes what Write writes executable, as far as the share allows.
+	Exec bool
 	// Progress, if set, is told now and then how far things are, and at the
 	// end. It is never called concurrently.
 	Progress func(Progress)
@@ -232,11 +236,7 @@ func (c *conn) stat(path string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if rep.Entry == nil || rep.Entry.Size < 0 {
-		return Entry{}, violation("stat without an entry")
-	}
-	_, rep.Entry.Name = split(path)
-	return *rep.Entry, nil
+	return rep.entryOf(path)
 }
 
 // Mkdir makes the directory path and its parents.
@@ -253,14 +253,20 @@ func (c *Client) Mkdir(ctx context.Context, path string) error {
 // ReadAt reads into p the bytes of path from offset on, as io.ReaderAt does:
 // io.EOF where the file ends before p is full.
 func (c *Client) ReadAt(ctx context.Context, path string, p []byte, offset int64) (int, error) {
+	n, _, err := c.ReadRange(ctx, path, p, offset)
+	return n, err
+}
+
+// ReadRange is ReadAt that also says which file it read from: a file may be
+// replaced between two of them.
+func (c *Client) ReadRange(ctx context.Context, path string, p []byte, offset int64) (n int, e Entry, err error) {
 	if err := checkPath(path); err != nil {
-		return 0, err
+		return 0, e, err
 	}
 	if len(p) == 0 {
-		return 0, nil
+		return 0, e, nil
 	}
-	n := 0
-	err := converse(ctx, c.opener, c.share, Read, func(cn *conn) error {
+	err = converse(ctx, c.opener, c.share, Read, func(cn *conn) error {
 		_, err := cn.do(request{Op: opRead, Path: path, Offset: offset, Length: int64(len(p))}, func(rep reply, b *body) error {
 			if rep.Error != nil {
 				return nil
@@ -269,7 +275,8 @@ func (c *Client) ReadAt(ctx context.Context, path string, p []byte, offset int64
 			if err != nil {
 				return err
 			}
-			n = int(in.want)
+			n, e = int(in.want), in.entry
+			_, e.Name = split(path)
 			h := blake3.New()
 			return in.receive(io.MultiWriter(&window{p}, h), b, h)
 		})
@@ -278,7 +285,7 @@ func (c *Client) ReadAt(ctx context.Context, path string, p []byte, offset int64
 	if err == nil && n < len(p) {
 		err = io.EOF
 	}
-	return n, err
+	return n, e, err
 }
 
 // window is an io.Writer into a fixed slice.
@@ -328,7 +335,7 @@ func (c *Client) Write(ctx context.Context, path string, r io.Reader, mtime int6
 	err := converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
 		t.found(0)
 		var size int64
-		req := request{Op: opPut, Path: path, Size: -1, MTime: mtime, Force: o.Force}
+		req := request{Op: opPut, Path: path, Size: -1, MTime: mtime, Force: o.Force, Exclusive: o.Exclusive, Exec: o.Exec}
 		cl := cn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
 			h := blake3.New()
 			n, err := sendBlocks(ctx, w, cl, io.TeeReader(r, io.MultiWriter(h, t.counter(path))))

@@ -24,6 +24,46 @@ func (c *Client) Remove(ctx context.Context, path string) (trash string, err err
 	return trash, err
 }
 
+// Purge removes the file or empty directory at path for good.
+func (c *Client) Purge(ctx context.Context, path string) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	return converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
+		_, err := cn.do(request{Op: opRemove, Path: path, Purge: true}, nil)
+		return err
+	})
+}
+
+// Set gives what is at path the time mtime, in nanoseconds since 1970 UTC, and a
+// file its executability, as far as the share allows, and returns what it is
+// then.
+func (c *Client) Set(ctx context.Context, path string, mtime int64, exec bool) (Entry, error) {
+	var e Entry
+	if err := checkPath(path); err != nil {
+		return e, err
+	}
+	err := converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
+		rep, err := cn.do(request{Op: opSet, Path: path, MTime: mtime, Exec: exec}, nil)
+		if err != nil {
+			return err
+		}
+		e, err = rep.entryOf(path)
+		return err
+	})
+	return e, err
+}
+
+// entryOf is the entry of a reply about path.
+func (rep reply) entryOf(path string) (Entry, error) {
+	if rep.Entry == nil || rep.Entry.Size < 0 {
+		return Entry{}, violation("a reply without an entry")
+	}
+	e := *rep.Entry
+	_, e.Name = split(path)
+	return e, nil
+}
+
 // Move gives what is at path the path to. Its kind is Exists if something is
 // there, unless it is a file, as path is, and force is set.
 func (c *Client) Move(ctx context.Context, path, to string, force bool) error {

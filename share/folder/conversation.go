@@ -146,7 +146,7 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		return a
 	}
 	switch req.Op {
-	case opPut, opMkdir, opCheck, opRemove, opMove:
+	case opPut, opMkdir, opCheck, opRemove, opMove, opSet:
 		if !c.write {
 			a.err = session.Errorf("folder", session.Denied, "this share was opened for reading")
 			return a
@@ -167,10 +167,18 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 			a.rep.Entry, a.err = c.stat(req.Path)
 		}
 	case opRemove:
-		a.rep.Trash, a.err = c.tree.remove(req.Path, time.Now())
+		if req.Purge {
+			a.err = c.tree.purge(req.Path)
+		} else {
+			a.rep.Trash, a.err = c.tree.remove(req.Path, time.Now())
+		}
 	case opMove:
 		if a.err = c.tree.move(req.Path, req.To, req.Force); a.err == nil {
 			a.rep.Entry, a.err = c.stat(req.To)
+		}
+	case opSet:
+		if a.err = c.tree.set(req.Path, req.MTime, req.Exec); a.err == nil {
+			a.rep.Entry, a.err = c.stat(req.Path)
 		}
 	case opWatch:
 		a.write = func() error { return c.watch(ctx, req) }

@@ -85,25 +85,31 @@
 // already) or "differs"; "have" is how many of its bytes the server kept when
 // an earlier put was interrupted.
 //
-// put {path, "size", "hash", "mtime", "exec", "force", "offset"} and a body →
+// put {path, "size", "hash", "mtime", "exec", "force", "exclusive", "offset"} and a body →
 // {"entry", "same"}. The body is the content from offset on, where offset is
 // at most "have" of a check. A size of -1 means that size and hash are not
 // known yet; the trailer then has the hash. The server stages the bytes,
 // verifies size and hash, flushes them to the disk, and renames the result over
 // the path. Where a file with the same content is there already, it is kept,
 // and "same" is true. Where another file is, the put fails with "exists" unless
-// "force" is true. "exec" is honoured only where the share allows it. An error
+// "force" is true; if "exclusive" is true, it fails with "exists" wherever
+// anything is, and of several at once one succeeds. "exec" is honoured only where the share allows it. An error
 // in the trailer abandons the put. Puts that are sent without waiting for the
 // replies before may take effect in any order, and before what only reads.
 //
 // mkdir {path} → {"entry"}: makes a directory, and its parents. One that is
 // there already is no error.
 //
-// remove {path} → {"trash"}: moves a file or a directory with all below to the
+// set {path, "mtime", "exec"} → {"entry"}: gives a file or directory another time,
+// and a file its executability, as far as the share allows.
+//
+// remove {path, "purge"} → {"trash"}: moves a file or a directory with all below to the
 // trash, a directory ".tandem-trash" at the top of the share, and says where it
 // is now: in ".tandem-trash/20261122T130000Z-k3jv52xq/", named by the time in UTC
 // and eight random characters, under the path it had. Guests don't see it; the
-// share's owner does. What has been there for 30 days goes for good.
+// share's owner does. What has been there for 30 days goes for good. If "purge" is
+// true, a file or an empty directory goes for good at once; that is for what a
+// program made a moment ago, such as its lock files.
 //
 // move {path, "to", "force"} → {"entry"}: gives a file or directory another path.
 // Where something is already, the move fails with "exists", unless "force" is

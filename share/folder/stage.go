@@ -129,6 +129,8 @@ type target struct {
 	mtime int64
 	exec  bool
 	force bool // replace a file with other content
+
+	exclusive bool // not even one with the same content may be there
 }
 
 // sum is the hash of everything staged.
@@ -154,6 +156,10 @@ func (s *stage) commit(ctx context.Context, to target) (same bool, err error) {
 	}
 	if err := s.seal(to, old); err != nil {
 		return false, fileError("put", to.path, err)
+	}
+	if to.exclusive { // of two at once, one comes second
+		s.tree.creating.Lock()
+		defer s.tree.creating.Unlock()
 	}
 	// What is there may have changed while ours was flushed.
 	if _, err := s.replaces(ctx, to); err != nil && !errors.Is(err, errSame) {
@@ -188,6 +194,8 @@ func (s *stage) replaces(ctx context.Context, to target) (fs.FileMode, error) {
 		return 0, fileError("put", to.path, err)
 	case !info.Mode().IsRegular():
 		return 0, session.Errorf("put", session.Exists, "%s is there already and is not a file", session.Printable(to.path))
+	case to.exclusive:
+		return 0, session.Errorf("put", session.Exists, "%s is there already", session.Printable(to.path))
 	}
 	if info.Size() == s.size {
 		if h, _, err := s.tree.hashOf(ctx, to.path); err == nil && h == s.sum() {

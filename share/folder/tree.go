@@ -24,6 +24,8 @@ type tree struct {
 	timing watchTiming
 	deaf   bool // no hints of changes are to be had
 
+	creating sync.Mutex // of files that must not be there
+
 	mu     sync.Mutex
 	staged map[string]bool // the partial files in use
 }

@@ -82,6 +82,7 @@ const (
 	opRemove op = "remove"
 	opMove   op = "move"
 	opWatch  op = "watch"
+	opSet    op = "set"
 )
 
 type request struct {
@@ -100,6 +101,8 @@ type request struct {
 	MTime     int64  `json:"mtime,omitempty"`
 	Exec      bool   `json:"exec,omitempty"`
 	Force     bool   `json:"force,omitempty"`
+	Exclusive bool   `json:"exclusive,omitempty"`
+	Purge     bool   `json:"purge,omitempty"`
 }
 
 // check refuses what no client of ours sends.
