@@ -1,0 +1,22 @@
+// Package mount shows a peer's shared folder as a folder of this machine, by
+// FUSE where Linux has it. A Tree turns the calls of a file system into requests
+// of package folder:
+//
+//   - Reading fetches blocks of 1 MiB, the next one ahead while a file is read in
+//     order, and keeps at most 64 of them in memory. Each block says which state
+//     of the file it is from; if the file was replaced meanwhile, reading it goes
+//     on with an error (ESTALE) and not with a mixture of both.
+//   - What is written gathers in an unnamed temporary file on this machine, and
+//     travels when the file is closed or synced: verified, and replacing the old
+//     file at once. Close reports what went wrong.
+//   - What a program of this mount has made itself in the last hour, it removes
+//     for good, such as its lock files; anything else that is removed goes to
+//     the share's trash.
+//   - Names and attributes are remembered for a second.
+//
+// Nothing waits without end: a peer that has gone makes calls fail with EIO
+// after at most 15 seconds without progress, and a session that has ended at once.
+//
+// There are no symbolic links, hard links, owners, special files or permissions
+// other than "executable", because the protocol has none.
+package mount
