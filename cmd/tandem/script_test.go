@@ -84,13 +84,11 @@ func TestScript(t *testing.T) {
 				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
 			case "files": // can be open by the thousand
 				return room() >= 8192, nil
+			case "fuse": // may be used
+				return fuse(), nil
 			case "sshfs": // is there, and may be used
 				_, missing := exec.LookPath("sshfs")
-				fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-				if err == nil {
-					err = fuse.Close()
-				}
-				return missing == nil && err == nil, nil
+				return missing == nil && fuse(), nil
 			}
 			return false, fmt.Errorf("no condition %s", name)
 		},
@@ -232,4 +230,13 @@ func mustStatus(ts *testscript.TestScript, word string) int {
 		ts.Fatalf("%q is no exit code", word)
 	}
 	return n
+}
+
+// fuse reports whether folders can be mounted.
+func fuse() bool {
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	return device.Close() == nil
 }
