@@ -171,6 +171,10 @@ func notice(s stdio, text string) {
 	fmt.Fprintf(s.err, "tandem: %s\n", session.Printable(text))
 }
 
+// historyLines is how much of what was printed before is shown to somebody who
+// comes to a running terminal.
+const historyLines = 500
+
 // attach connects this terminal to a peer's, and ends the program as the
 // remote one ended.
 func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request terminal.Request, recording *terminal.Recording) error {
@@ -198,6 +202,7 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }
 	}
+	request.History = historyLines
 	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, options)
 	if shown && isTerminal(out) && (err != nil || result.Detached || result.Reason != "") {
 		fmt.Fprintln(s.err) // the cursor stays where the program has left it

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/term"
+
 	"tandem/session"
 	"tandem/share/terminal/internal/predict"
 )
@@ -98,6 +100,7 @@ func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Option
 		request.Size = tty.Size()
 	}
 	request.Record = opts.Recording != nil
+	request.Screen = term.IsTerminal(int(tty.Out.Fd()))
 	header, err := request.Header()
 	if err != nil {
 		return Result{}, err
@@ -132,7 +135,7 @@ func Run(ctx context.Context, open Opener, request Request, tty TTY, opts Option
 // reattach goes on where last stopped. It returns when it has been welcomed
 // and lost again, or when trying has no more sense.
 func (c *console) reattach(ctx context.Context, open Opener, request Request, last Result) (Result, error) {
-	request.Resume = &Resume{Terminal: last.Terminal, Offset: last.Offset}
+	request.Resume, request.History = &Resume{Terminal: last.Terminal, Offset: last.Offset}, 0
 	lostAt := time.Now()
 	last.Lost = nil
 	told := ""
@@ -269,11 +272,8 @@ func (a *attachment) receive() error {
 			return err
 		}
 		if output, ok := event.(Output); ok {
-			if err := a.console.kept.output(output.Data); err != nil {
-				return err
-			}
 			if err := a.show(output); err != nil {
-				return session.Errorf("show output", session.Internal, "%w", err)
+				return err
 			}
 		} else if _, often := event.(Taken); !often && a.console.opts.Events != nil {
 			a.console.opts.Events(event)
@@ -317,7 +317,17 @@ func (a *attachment) receive() error {
 		case Gap:
 			a.console.skip()
 			a.console.kept.mark(fmt.Sprintf("%d bytes are missing here: the connection was too slow for them", e.To-e.From))
-			a.console.notice("%d bytes of output were skipped", e.To-e.From)
+			if !a.console.shows { // a terminal is shown what it looks like now
+				a.console.notice("%d bytes of output were skipped", e.To-e.From)
+			}
+		case History:
+			if err := a.showHistory(e); err != nil {
+				return err
+			}
+		case Snapshot:
+			if err := a.showSnapshot(e); err != nil {
+				return err
+			}
 		case Exit:
 			a.exit = &e
 			return nil
@@ -334,12 +344,56 @@ func (a *attachment) show(o Output) error {
 	data := o.Data
 	if o.Offset < a.welcome.Live { // this was answered long ago
 		n := min(uint64(len(data)), a.welcome.Live-o.Offset)
-		if err := a.console.show(data[:n], false); err != nil {
+		if err := a.print(data[:n], false); err != nil {
 			return err
 		}
 		data = data[n:]
 	}
-	return a.console.show(data, a.answers)
+	return a.print(data, a.answers)
+}
+
+// showHistory writes lines that were printed before the person came.
+func (a *attachment) showHistory(h History) error {
+	for _, l := range h.Lines {
+		text := l.Text
+		if !l.Wrapped {
+			text = append(bytes.Clone(text), "\r\n"...)
+		}
+		if err := a.print(text, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showSnapshot draws a piece of a snapshot, the first one on an empty screen.
+func (a *attachment) showSnapshot(s Snapshot) error {
+	if s.First {
+		if err := a.console.kept.output([]byte(reset)); err != nil {
+			return err
+		}
+		if err := a.console.beginScreen(); err != nil {
+			return session.Errorf("clear the screen", session.Internal, "%w", err)
+		}
+	}
+	return a.print(s.Data, false)
+}
+
+// reset is a terminal's full reset (RIS), for recordings.
+const reset = "\x1bc"
+
+// print records and shows what comes.
+func (a *attachment) print(p []byte, answer bool) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if err := a.console.kept.output(p); err != nil {
+		return err
+	}
+	if err := a.console.show(p, answer); err != nil {
+		return session.Errorf("show output", session.Internal, "%w", err)
+	}
+	return nil
 }
 
 // relay passes keys and sizes on until the attachment is over.

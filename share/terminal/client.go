@@ -36,8 +36,9 @@ type Client struct {
 	stream session.Stream
 	frames *frameReader
 
-	welcomed bool   // Next only
-	next     uint64 // the offset that must come next
+	welcomed bool     // Next only
+	next     uint64   // the offset that must come next
+	picture  Snapshot // the last piece of one, without its data
 
 	write sync.Mutex // one frame at a time
 
@@ -111,10 +112,15 @@ func (c *Client) follow(event Event) error {
 	}
 	from, to := c.next, c.next
 	switch e := event.(type) {
+	case Snapshot:
+		return c.followSnapshot(e)
 	case Output:
 		from, to = e.Offset, e.Offset+uint64(len(e.Data))
 	case Gap:
 		from, to = e.From, e.To
+	}
+	if c.picture.Left > 0 && to != c.next {
+		return session.Errorf("terminal", session.Integrity, "output within a snapshot")
 	}
 	if from != c.next {
 		return session.Errorf("terminal", session.Integrity, "output goes on at %d instead of %d", from, c.next)

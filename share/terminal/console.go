@@ -243,6 +243,22 @@ func (c *console) skip() {
 	}
 }
 
+// beginScreen makes the terminal what a snapshot expects: reset and empty. What
+// it showed goes where the person can scroll back to it.
+func (c *console) beginScreen() error {
+	c.skip()
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.buf = append(c.buf[:0], c.filter.Undo()...)
+	c.buf = append(c.buf, '\r')
+	for range int(c.tty.Size().Rows) - 1 {
+		c.buf = append(c.buf, '\n')
+	}
+	// A soft reset, usual tab stops, and a clear screen.
+	c.buf = append(c.buf, "\x1b[!p\x1b[?7h\x1b[?5W\x1b[H\x1b[J"...)
+	return c.write(c.buf)
+}
+
 // notice tells the person something on a line of its own.
 func (c *console) notice(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)

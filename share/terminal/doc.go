@@ -24,6 +24,10 @@
 //	             Without any name the host names the new terminal
 //	resume       {"terminal": ID, "offset": N}: go on with exactly that terminal
 //	             from that offset
+//	screen       true: the viewer shows a screen, and gets a SNAPSHOT where output
+//	             would make no sense by itself; see Screens
+//	history      with screen: how many lines of history come with the first SNAPSHOT
+//	             of an attachment without resume, 0 to 5000 (MaxHistory)
 //	hangup       true: a new terminal ends when the viewer it is made for leaves
 //	record       true: the viewer keeps a recording; everybody gets to see that
 //	list         true: attach to nothing; the answer is an INFO frame for each living
@@ -48,14 +52,32 @@
 // once and in order, except where a GAP frame says which ones are missing
 // because the ring has moved past them.
 //
-// A new viewer starts a little before the end, behind a line feed, so that it
-// sees some context; a resuming one at its offset. After a gap or a late
-// join the host makes the program redraw by changing the size for a moment.
+// Who makes the terminal gets all of its output, and a resuming viewer all from
+// its offset on. Others start at the end, with a SNAPSHOT. Viewers without
+// screen, such as a pipe, start a little before the end instead, behind a line
+// feed, so that they get some context; for those the host makes the program
+// redraw, after a late join or a gap, by changing the size for a moment.
 //
 // Of the output sent to a viewer at most 256 KiB (Window) are unacknowledged.
 // The host stops reading from the program when every viewer that may type is
 // that far behind the end, so that output is not lost on them; if only some
 // are, those get a gap.
+//
+// # Screens
+//
+// The host follows the output as a terminal would (see internal/screen), aside
+// from the path that it takes to viewers. A SNAPSHOT is a sequence of bytes that
+// brings a freshly reset terminal of the given size to where that is before the
+// output at its offset, even within an escape sequence or a character: both
+// screens, attributes, the cursor, modes, title. Output goes on at that offset. It
+// is sent to viewers with screen when they come late, and behind the GAP when
+// they were too slow; at most 16 MiB (MaxSnapshot), in pieces. A terminal that
+// prints faster than the host can follow is followed again from near the end,
+// and its program is made to redraw.
+//
+// Lines that leave the main screen at its top become history, of which the host
+// keeps the newest 5000 or 256 Ki cells. They are numbered in that order. A viewer
+// gets some when it comes late, before the SNAPSHOT, and can ask for more.
 //
 // # Frames
 //
@@ -90,6 +112,15 @@
 //	              answers at once comes before. Sent without delay beyond 64 KiB
 //	0x07 EXIT     JSON, the last frame: code (0 to 255; 128+n for death by signal n),
 //	              signal (its name, if so), reason (a sentence, if the host ended it)
+//	0x08 SNAPSHOT uint64 offset, uint16 cols, uint16 rows, uint32 left, bytes. The top
+//	              bit of left is set in the first piece, the others are how many bytes
+//	              are still to come. All pieces agree about the rest. Until the last no
+//	              OUTPUT or GAP comes. The offset is at least that of the output before
+//	0x09 HISTORY  uint64 start (the oldest line the host has), uint64 first (the first
+//	              line here), uint64 end (the next line to leave), and for each line a
+//	              byte of flags (1: it goes on in the next line), uint16 length, at most
+//	              16 KiB, and as many bytes: text and attributes, from default ones and
+//	              back to them. Comes before a SNAPSHOT, and answers PAGE
 //	0x0c INFO     JSON, only in answer to list and "manage": id, name, owner, size
 //	              {cols, rows}, made and used (RFC 3339), idle (how long nothing was typed
 //	              or printed, ns), output (bytes), viewers and typist as in ROSTER,
@@ -109,6 +140,9 @@
 //	              falls and is never beyond what was sent
 //	0x44 END      nothing: no more input will come. The host types end-of-file (^D)
 //	              whenever the program waits for more
+//	0x45 PAGE     uint64 before, uint16 lines, 1 to 5000: asks for HISTORY, the newest
+//	              lines before that number, as many of them as fit a frame. One that
+//	              comes before the last was answered replaces it
 //	0x49 ASK      nothing: asks the host's person for the right to type. The roster
 //	              shows it until they have decided
 //	0x4a PONG     uint64: answers the PING of that number

@@ -28,23 +28,26 @@ const (
 
 // The frame types.
 const (
-	typeWelcome byte = 0x01
-	typeOutput  byte = 0x02
-	typeGap     byte = 0x03
-	typeSize    byte = 0x04
-	typeRoster  byte = 0x05
-	typeTaken   byte = 0x06
-	typeExit    byte = 0x07
-	typeInfo    byte = 0x0c
-	typePing    byte = 0x0d
-	typeTyping  byte = 0x0e
-	typeInput   byte = 0x41
-	typeResize  byte = 0x42
-	typeAck     byte = 0x43
-	typeEnd     byte = 0x44
-	typeAsk     byte = 0x49
-	typePong    byte = 0x4a
-	typeRedraw  byte = 0x4b
+	typeWelcome  byte = 0x01
+	typeOutput   byte = 0x02
+	typeGap      byte = 0x03
+	typeSize     byte = 0x04
+	typeRoster   byte = 0x05
+	typeTaken    byte = 0x06
+	typeExit     byte = 0x07
+	typeSnapshot byte = 0x08
+	typeHistory  byte = 0x09
+	typeInfo     byte = 0x0c
+	typePing     byte = 0x0d
+	typeTyping   byte = 0x0e
+	typeInput    byte = 0x41
+	typeResize   byte = 0x42
+	typeAck      byte = 0x43
+	typeEnd      byte = 0x44
+	typePage     byte = 0x45
+	typeAsk      byte = 0x49
+	typePong     byte = 0x4a
+	typeRedraw   byte = 0x4b
 )
 
 // Right is what a viewer may do; it is the action of the request.
@@ -78,8 +81,8 @@ func clamp(cols, rows int) Size {
 	return Size{Cols: uint16(min(cols, MaxSize)), Rows: uint16(min(rows, MaxSize))}
 }
 
-// Event is what the host tells a viewer: Welcome, Output, Gap, Size, Roster,
-// Typing, Taken or Exit.
+// Event is what the host tells a viewer: Welcome, Output, Gap, Snapshot,
+// History, Size, Roster, Typing, Taken or Exit.
 type Event interface{ event() }
 
 // Welcome is the first event of every attachment.
@@ -256,6 +259,12 @@ func decode(kind byte, body []byte) (message, error) {
 			return nil, errBody
 		}
 		return m, nil
+	case typeSnapshot:
+		return decodeSnapshot(body)
+	case typeHistory:
+		return decodeHistory(body)
+	case typePage:
+		return decodePage(body)
 	case typeInfo:
 		return decodeInfo(body)
 	case typeExit:

@@ -71,6 +71,10 @@ type Params struct {
 	Record bool              `json:"record,omitempty"`
 	// Named picks one of the terminals that an empty resource stands for.
 	Named string `json:"name,omitempty"`
+	// Screen asks for snapshots: of the screen when coming late, and after a gap.
+	Screen bool `json:"screen,omitempty"`
+	// History is how many lines of history are to come before the first of them.
+	History int `json:"history,omitempty"`
 	// List asks for the terminals that the resource stands for, and for nothing
 	// else.
 	List bool `json:"list,omitempty"`
@@ -163,7 +167,10 @@ func (s *Service) serve(ctx context.Context, offer session.Offer, host bool) err
 	if err != nil {
 		return err
 	}
-	v := &viewer{terminal: t, peer: offer.Peer(), host: host, granted: right, records: params.Record, size: params.Size}
+	v := &viewer{
+		terminal: t, peer: offer.Peer(), host: host, granted: right, records: params.Record, size: params.Size,
+		screen: params.Screen, history: params.History,
+	}
 	if made && t.locale != "" {
 		s.log.Warn("the program's locale is not UTF-8", "terminal", t.name, "locale", t.locale)
 	}
@@ -229,6 +236,9 @@ func parse(h session.Header) (Right, Params, error) {
 	}
 	if !p.IsZero() && !p.valid() {
 		return invalid("a terminal of %d by %d cells", p.Cols, p.Rows)
+	}
+	if p.History < 0 || p.History > MaxHistory {
+		return invalid("%d lines of history", p.History)
 	}
 	if p.Argv != nil {
 		total := 0

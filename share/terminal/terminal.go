@@ -12,6 +12,7 @@ import (
 
 	"tandem/session"
 	"tandem/share/terminal/internal/cast"
+	vt "tandem/share/terminal/internal/screen"
 )
 
 const (
@@ -46,27 +47,29 @@ type terminal struct {
 	// tellAsked lets the host know of a viewer that would like to type.
 	tellAsked func(viewer uint64, peer session.Peer)
 
-	process *process      // nil if the program could not be started
-	redraw  chan struct{} // holds one request
-	killed  chan struct{} // closed when the host ends the terminal
-	gone    chan struct{} // closed when the program has ended and exit is set
-	workers sync.WaitGroup
+	process  *process // nil if the program could not be started
+	follower follower
+	redraw   chan struct{} // holds one request
+	killed   chan struct{} // closed when the host ends the terminal
+	gone     chan struct{} // closed when the program has ended and exit is set
+	workers  sync.WaitGroup
 
 	// Set before the terminal is used, and not changed after that:
 	recorder    *cast.Recorder // nil if nothing is recorded
 	recording   string         // its file
 	recordInput bool
 
-	mu      sync.Mutex
-	changed *sync.Cond // anything below, or of a viewer, has changed
-	ring    ring
-	size    Size
-	exit    *Exit
-	reason  string // why the host ended it
-	viewers []*viewer
-	inputs  []*inputQueue
-	last    uint64 // the number of the newest viewer
-	used    time.Time
+	mu       sync.Mutex
+	changed  *sync.Cond // anything below, or of a viewer, has changed
+	ring     ring
+	size     Size
+	exit     *Exit
+	reason   string // why the host ended it
+	followed uint64 // how far the follower is
+	viewers  []*viewer
+	inputs   []*inputQueue
+	last     uint64 // the number of the newest viewer
+	used     time.Time
 	// recorded says that the recording goes on.
 	recorded bool
 	typist   uint64 // the number of who typed last
@@ -84,6 +87,7 @@ func newTerminal(name, program string, owner session.PeerID, size Size, ringSize
 		log:    log.With("terminal", name),
 		redraw: make(chan struct{}, 1), killed: make(chan struct{}), gone: make(chan struct{}),
 		ring: ring{max: ringSize}, size: size,
+		follower: follower{screen: vt.New(int(size.Cols), int(size.Rows)), hurry: make(chan struct{}, 1)},
 	}
 	t.changed = sync.NewCond(&t.mu)
 	return t
@@ -96,6 +100,7 @@ func (t *terminal) run(p *process) {
 	t.workers.Go(func() { defer close(drained); t.readProgram() })
 	t.workers.Go(t.typeInput)
 	t.workers.Go(t.redrawOnRequest)
+	t.workers.Go(t.follow)
 	t.workers.Go(func() {
 		status := p.wait()
 		p.leaderGone()
@@ -180,6 +185,7 @@ func (t *terminal) printed(p []byte) {
 	}
 	t.mu.Lock()
 	t.ring.write(p)
+	t.printedMore()
 	t.used = time.Now()
 	t.mu.Unlock()
 	t.changed.Broadcast()
@@ -278,6 +284,7 @@ func (t *terminal) fit() bool {
 	t.size = size
 	t.sizeVersion++
 	t.recorder.Resize(int(size.Cols), int(size.Rows))
+	t.noteSize(size)
 	t.applySize(size)
 	return true
 }
@@ -359,6 +366,8 @@ func (t *terminal) attach(v *viewer, made bool, resume *Resume) error {
 		return session.Errorf("terminal", session.Busy, "%s has too many viewers already", t.name)
 	}
 	switch {
+	case resume == nil && v.screen && !made:
+		v.next, v.wants = t.ring.end, true
 	case resume == nil:
 		v.next = t.ring.context(contextBytes)
 	case resume.Offset > t.ring.end:
@@ -381,7 +390,7 @@ func (t *terminal) attach(v *viewer, made bool, resume *Resume) error {
 	t.rosterVersion++
 	resized := t.fit()
 	// A newcomer to a running program needs a screen; one who made it, none.
-	if !made && resume == nil && !resized {
+	if !made && resume == nil && !resized && !v.screen {
 		t.requestRedraw()
 	}
 	v.sizeVersion = t.sizeVersion // the welcome tells it

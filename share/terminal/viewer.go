@@ -31,6 +31,7 @@ type viewer struct {
 	host     bool  // a window of the host's own person
 	granted  Right // what was asked for, and granted
 	records  bool  // keeps a recording
+	screen   bool  // it wants snapshots
 	stream   session.Stream
 
 	// The terminal's mu guards the rest.
@@ -43,9 +44,13 @@ type viewer struct {
 	// What the welcome says: as it was when the viewer came.
 	welcomeSize  Size
 	welcomeRight Right
-	live         uint64 // output before it was printed before this viewer came
-	next         uint64 // the first byte not sent
-	acked        uint64 // the first byte not acknowledged
+	live         uint64   // output before it was printed before this viewer came
+	next         uint64   // the first byte not sent
+	acked        uint64   // the first byte not acknowledged
+	wants        bool     // the screen as it is at next, before output from there on
+	history      int      // how many lines that comes with
+	paging       *page    // what it has asked for
+	frames       [][]byte // to be sent before more output
 	input        inputQueue
 	received     uint64 // bytes of input that arrived
 	lastTyped    byte
@@ -147,6 +152,8 @@ func (v *viewer) read(ended chan<- struct{}) error {
 			v.terminal.asked(v)
 		case redraw:
 			v.redraws()
+		case page:
+			v.turnsTo(m)
 		case pong:
 			err = v.ponged(m)
 		default:
@@ -325,25 +332,11 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 		if v.pings.wanted {
 			frames = appendFrame(frames, v.pings.next(time.Now()))
 		}
-		credit := v.next-v.acked < Window
-		if credit && v.next < t.ring.start() {
-			// Far behind: go on near the end, or the gap would soon open again.
-			to := t.ring.context(contextBytes)
-			frames = appendFrame(frames, Gap{From: v.next, To: to})
-			t.log.Info("viewer was too slow", "viewer", v.number, "missed", to-v.next)
-			v.next = to
-			credit = v.next-v.acked < Window
-			t.requestRedraw()
-		}
-		if credit && v.next < t.ring.end {
-			n := t.ring.read(v.next, data)
-			frames = appendFrame(frames, Output{Offset: v.next, Data: data[:n]})
-			v.next += uint64(n)
-		}
+		frames = v.dueOutput(frames, data)
 		if v.takenDue(time.Now()) {
 			frames = appendFrame(frames, Taken(v.news.told))
 		}
-		if t.exit != nil && v.next == t.ring.end {
+		if t.exit != nil && v.next == t.ring.end && !v.wants && len(v.frames) == 0 {
 			return appendFrame(frames, *t.exit), true
 		}
 		if len(frames) > 0 {
@@ -351,6 +344,74 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 		}
 		t.changed.Wait()
 	}
+}
+
+// dueOutput appends what is due of output, and what comes in its place. It is
+// called with the terminal's mu held, and lets go of it to draw the screen.
+func (v *viewer) dueOutput(frames, data []byte) []byte {
+	t := v.terminal
+	if len(v.frames) == 0 && (v.wants || v.paging != nil) {
+		v.drawDue()
+	}
+	if len(v.frames) > 0 {
+		frames = append(frames, v.frames[0]...)
+		v.frames[0], v.frames = nil, v.frames[1:]
+		return frames
+	}
+	if v.next-v.acked >= Window {
+		return frames
+	}
+	if v.next < t.ring.start() {
+		// Far behind: go on at the end or near it, or the gap would soon open
+		// again.
+		to := t.ring.end
+		if !v.screen {
+			to = t.ring.context(contextBytes)
+			t.requestRedraw()
+		}
+		frames = appendFrame(frames, Gap{From: v.next, To: to})
+		t.log.Info("viewer was too slow", "viewer", v.number, "missed", to-v.next)
+		v.next, v.wants = to, v.screen
+		return frames
+	}
+	if v.next < t.ring.end {
+		n := t.ring.read(v.next, data)
+		frames = appendFrame(frames, Output{Offset: v.next, Data: data[:n]})
+		v.next += uint64(n)
+	}
+	return frames
+}
+
+// drawDue draws what the viewer wants to see, without the terminal's mu, which
+// is held before and after.
+func (v *viewer) drawDue() {
+	t := v.terminal
+	if v.wants {
+		offset, history := v.next, v.history
+		t.mu.Unlock()
+		frames, at := t.picture(offset, history)
+		t.mu.Lock()
+		v.frames, v.next, v.wants, v.history = frames, at, false, 0
+		t.changed.Broadcast() // the follower may go on
+		return
+	}
+	wish := *v.paging
+	v.paging = nil
+	t.mu.Unlock()
+	t.follower.mu.Lock()
+	lines := t.page(wish)
+	t.follower.mu.Unlock()
+	t.mu.Lock()
+	v.frames = [][]byte{appendFrame(nil, lines)}
+}
+
+// turnsTo notes what history the viewer asks for.
+func (v *viewer) turnsTo(p page) {
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v.paging = &p
+	t.changed.Broadcast()
 }
 
 // awaitGoodbye gives the viewer time to read what was sent and to close.

@@ -66,7 +66,7 @@ func (l *line) at(x int) cell {
 func (l *line) ref(x int) *cell {
 	if x >= len(l.cells) {
 		if x >= cap(l.cells) {
-			grown := make([]cell, len(l.cells), max(x+1, min(2*cap(l.cells), x+64)))
+			grown := make([]cell, len(l.cells), max(x+1, 2*cap(l.cells)))
 			copy(grown, l.cells)
 			l.cells = grown
 		}

@@ -35,7 +35,7 @@ func FuzzSnapshot(f *testing.F) {
 		if got, want := late.Snapshot(noLimit), early.Snapshot(noLimit); !bytes.Equal(got, want) {
 			t.Fatalf("after %q and %q\n got %q\nwant %q", snapshot, output[split:], got, want)
 		}
-		early.Lines(1<<60, 100, 1000)
+		early.Lines(1<<60, 100, 200, 1000)
 		early.Resize(height, width)
 		early.Resize(width, height)
 		early.Snapshot(100)

@@ -69,9 +69,9 @@ func (s *Screen) History() (start, end uint64) { return s.history.gone, s.histor
 
 // Lines draws the newest lines of history before the one with that number, at
 // most n of them and of limit bytes in all, and says the number of the first.
-// A line that alone exceeds the limit is drawn without attributes, and cut if
-// it still does.
-func (s *Screen) Lines(before uint64, n, limit int) (first uint64, lines []Line) {
+// A line of more than longest bytes is drawn without attributes, and cut if it
+// is still too long.
+func (s *Screen) Lines(before uint64, n, longest, limit int) (first uint64, lines []Line) {
 	h := &s.history
 	before = min(max(before, h.gone), h.end())
 	first = before
@@ -79,9 +79,9 @@ func (s *Screen) Lines(before uint64, n, limit int) (first uint64, lines []Line)
 	for first > h.gone && len(lines) < n {
 		l := h.at(int(first - 1 - h.gone))
 		text := s.drawLine(l, false)
-		if len(text) > limit {
+		if len(text) > longest {
 			text = s.drawLine(l, true)
-			text = text[:min(len(text), limit)]
+			text = text[:min(len(text), longest)]
 		}
 		if total += len(text); total > limit {
 			break

@@ -315,6 +315,8 @@ func (s *Screen) setAlternate(mode int) {
 	}
 	s.alternate = mode
 	if mode != 0 {
+		// Nothing of an earlier alternate screen is left.
+		s.alt.saved, s.kitty[1] = nil, nil
 		for _, l := range s.alt.lines {
 			l.fill(0, s.cols, s.cur.pen.blank())
 			l.wrapped = false
