@@ -16,7 +16,7 @@ endef
 
 .DEFAULT_GOAL := build
 .PHONY: build test race short vet lint format check lab fuzz cross man install clean ci help \
-        bench bench-connect bench-keystroke bench-relay bench-signaling soak-flood
+        bench bench-connect bench-keystroke bench-relay bench-signaling soak-flood soak-slow acme
 
 build: ## the binary, ./tandem
 	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
@@ -73,6 +73,12 @@ bench-signaling: ## memory per idle client, introductions per second
 
 soak-flood: ## flood a server and a share for SOAK=1h, and watch what they hold
 	TANDEM_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakFlood$$' ./cmd/tandem
+
+soak-slow: ## 10,000 clients of a signaling server that don't read; needs 10,100 open files
+	TANDEM_SLOW=10000 $(GO) test -count=1 -v -run '^TestSlowClients$$' ./signaling/server
+
+acme: ## the certificate of tandem server --domain, from a test authority
+	TANDEM_PEBBLE=$$(.ci/pebble/build) $(GO) test -count=1 -v -run '^TestAutomaticCertificate$$' ./cmd/tandem
 
 install: build ## into PREFIX=/usr/local bin, below DESTDIR
 	install -D -m 755 tandem $(DESTDIR)$(PREFIX)/bin/tandem

@@ -36,7 +36,7 @@ type serverOptions struct {
 	publicIPs     []string
 	domain        string
 	hosts         []string
-	email         string
+	email, acme   string
 	cert, key     string
 	insecure      bool
 	relayPort     uint16
@@ -76,6 +76,7 @@ port itself as well, for networks that let nothing else out.`),
 	fs.StringVar(&o.domain, "domain", "", "name of this server; its certificate is obtained and renewed automatically")
 	fs.StringSliceVar(&o.hosts, "host", nil, "name under which clients reach this server, besides its domain, its addresses and its certificate's names; needed behind a proxy")
 	fs.StringVar(&o.email, "email", "", "address for the certificate authority's notices, with --domain")
+	fs.StringVar(&o.acme, "acme-directory", certmagic.LetsEncryptProductionCA, "the certificate authority's directory (RFC 8555), with --domain")
 	fs.StringVar(&o.cert, "tls-cert", "", "file with the certificate chain, in PEM")
 	fs.StringVar(&o.key, "tls-key", "", "file with the certificate's key, in PEM")
 	fs.BoolVar(&o.insecure, "insecure-http", false, "speak plain HTTP: on a LAN, or behind a proxy that adds TLS")
@@ -108,7 +109,7 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := serverTLS(ctx, io, o)
+	tlsConfig, err := serverTLS(ctx, io, f, o)
 	if err != nil {
 		return err
 	}
@@ -229,7 +230,7 @@ func (o serverOptions) names(certificate []string, port uint16) (hosts []string)
 }
 
 // serverTLS is nil for plain HTTP.
-func serverTLS(ctx context.Context, io stdio, o serverOptions) (*tls.Config, error) {
+func serverTLS(ctx context.Context, io stdio, f *flags, o serverOptions) (*tls.Config, error) {
 	switch {
 	case o.insecure:
 		return nil, nil
@@ -245,6 +246,14 @@ func serverTLS(ctx context.Context, io stdio, o serverOptions) (*tls.Config, err
 		if err != nil {
 			return nil, err
 		}
+		settings, err := readConfig(io, home, f)
+		if err != nil {
+			return nil, err
+		}
+		roots, err := settings.roots()
+		if err != nil {
+			return nil, err
+		}
 		var magic *certmagic.Config
 		cache := certmagic.NewCache(certmagic.CacheOptions{
 			GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return magic, nil },
@@ -253,7 +262,7 @@ func serverTLS(ctx context.Context, io stdio, o serverOptions) (*tls.Config, err
 			Storage: &certmagic.FileStorage{Path: filepath.Join(home.State, "certificates")},
 		})
 		magic.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(magic, certmagic.ACMEIssuer{
-			CA: certmagic.LetsEncryptProductionCA, Email: o.email, Agreed: true,
+			CA: o.acme, TrustedRoots: roots, Email: o.email, Agreed: true,
 			DisableHTTPChallenge: true, // only the TLS port is ours
 		})}
 		if err := magic.ManageAsync(ctx, []string{o.domain}); err != nil {

@@ -112,17 +112,6 @@ func newFlooded(t *testing.T) *flooded {
 	return f
 }
 
-// freePort is a port that nobody has at the moment.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return addrPort(l)
-}
-
 // run starts the real binary, ends it with the test, and reads its events; all
 // but the first are thrown away.
 func (f *flooded) run(t *testing.T, args ...string) (*exec.Cmd, <-chan map[string]any) {

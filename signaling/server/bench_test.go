@@ -213,7 +213,8 @@ func runForked() bool {
 
 // benchClient is a client that costs little, so that many fit beside the server.
 type benchClient struct {
-	conn net.Conn
+	conn    net.Conn
+	mailbox string
 }
 
 func (b *benchServer) client(t *testing.T) *benchClient {
@@ -240,17 +241,17 @@ func (b *benchServer) client(t *testing.T) *benchClient {
 		tail += string(c[:])
 		tail = tail[max(0, len(tail)-4):]
 	}
-	c := &benchClient{conn}
+	c := &benchClient{conn: conn}
 	welcome := c.read(t)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Error(err)
 		runtime.Goexit()
 	}
-	c.ask(t, signaling.Message{
+	c.mailbox = c.ask(t, signaling.Message{
 		Type: signaling.TypeClaim, Version: 1, Key: key.Public().(ed25519.PublicKey),
 		Signature: ed25519.Sign(key, signaling.ClaimBytes(welcome.Nonce, "bench")),
-	})
+	}).Mailbox
 	return c
 }
 
