@@ -30,6 +30,10 @@ output, as their ProxyCommand. Programs, files and ports are the peer's, under
 the rights that it has granted; it needs no SSH server, no keys and no
 passwords. PEER may end in .tandem.
 
+What is not there: X11, and mosh, which needs UDP ("tandem shell" outlives a
+lost connection by itself). A peer on Windows forwards ports, but runs no
+programs yet, so neither a shell nor scp, sftp, rsync or git.
+
 "tandem ssh-config --install" sets ssh up for it, without questions about host
 keys: then "ssh PEER.tandem" suffices.`),
 		Example: `  ssh -o ProxyCommand='tandem proxy %h' alice

@@ -32,7 +32,9 @@
 //	"auth-agent-req@openssh.com"      the subsystem "agent": a socket at the peer that
 //	                                  leads to the client's agent; see Agent
 //
-// Everything else is refused (RFC 4254). The text of an "exec" is shell text by
+// Everything else, such as "x11-req" and "tun@openssh.com", is refused (RFC
+// 4254). A host that can't run programs, as those on Windows can't yet, says so
+// on standard error. The text of an "exec" is shell text by
 // SSH's definition. What crosses the session is an array of arguments, in which
 // it is one: /bin/sh, "-c", a constant script that executes $SHELL, and the text.
 //
