@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,7 @@ type attempt struct {
 	// over UDP.
 	udpRelay chan struct{}
 	sockets  *sockets
+	guesses  guesses
 	udpOnce  sync.Once
 
 	mu       sync.Mutex
@@ -91,6 +93,7 @@ type attemptConfig struct {
 	directOnly bool
 	relayOnly  bool
 	relays     []Relay
+	observed   []netip.Addr
 	network    *network
 	relayTLS   *tls.Config
 	log        *slog.Logger
@@ -147,7 +150,7 @@ func newAttempt(c attemptConfig) (*attempt, error) {
 	a := &attempt{
 		generation: c.generation, directOnly: c.directOnly, agent: agent, hasSTUN: len(urls) > 0,
 		hasRelay: len(tlsRelays) > 0 || hasTURN(urls), began: began, wake: make(chan struct{}, 1), udpRelay: udpRelay,
-		sockets: sockets,
+		sockets: sockets, guesses: guesses{observed: c.observed},
 	}
 	if expires := earliestExpiry(c.relays); !expires.IsZero() {
 		a.renewAt = renewal(expires, began)
@@ -182,6 +185,7 @@ func (a *attempt) onCandidate(c ice.Candidate) {
 		a.gathered = true
 	case len(a.local) < maxCandidates:
 		a.local = append(a.local, c.Marshal())
+		a.local = append(a.local, a.guesses.of(c)...)
 		a.ours.add(c)
 		a.reflexed = a.reflexed || c.Type() == ice.CandidateTypeServerReflexive
 	}

@@ -157,6 +157,9 @@
 // Candidates are those of interfaces that are up and are neither a bridge to
 // containers or virtual machines nor an overlay such as Tailscale, without
 // link-local addresses, at most eight, and server reflexive and relayed ones.
+// For up to two private IPv4 addresses the public one that a signaling server sees is
+// offered as well, as a server reflexive candidate with the socket's own port, which
+// most NATs keep (RFC 4787, section 4.2.1).
 // Loopback is offered only where there is nothing else, and accepted from a
 // peer only there. A relay outside of local networks is not asked to reach an
 // address inside one, and so does not learn it. mDNS and ICE-TCP candidates are not

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,10 @@ type Config struct {
 	// and should answer from memory; after two seconds, the last answer is
 	// used. Nil means none.
 	Relays func(ctx context.Context) ([]Relay, error)
+	// Observed returns the addresses that servers on the Internet see this device
+	// at, from memory. Where a NAT keeps ports, a peer finds our sockets there
+	// before a STUN server has said so. Nil means not known.
+	Observed func() []netip.Addr
 	// RelayTLS says how to trust relays, and proxies to them, that speak TLS.
 	// Nil means by the system's certificates, which on most Unix systems
 	// SSL_CERT_FILE and SSL_CERT_DIR can name.
@@ -120,6 +125,14 @@ func (c Config) prepared() *Config {
 	c.streams = new(atomic.Int64)
 	c.cache = new(relayCache)
 	return &c
+}
+
+// observed are the addresses of ours that Config.Observed knows.
+func (c *Config) observed() []netip.Addr {
+	if c.Observed == nil {
+		return nil
+	}
+	return c.Observed()
 }
 
 // active says whether there are streams.

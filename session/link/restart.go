@@ -62,7 +62,7 @@ func (r *roamer) attempt(ctx context.Context, generation uint32, directOnly bool
 	config := r.conn.config
 	return newAttempt(attemptConfig{
 		generation: generation, directOnly: directOnly, relayOnly: config.RelayOnly,
-		relays: config.relays(ctx, r.conn.log), network: config.network,
+		relays: config.relays(ctx, r.conn.log), network: config.network, observed: config.observed(),
 		relayTLS: config.RelayTLS, log: r.conn.log,
 	})
 }

@@ -193,7 +193,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 	n.host = host.New(host.Config{
 		Device: device, Contact: n.contact, Book: book, Post: n.post, Ledger: ledger,
 		Link: link.Config{
-			Relays: n.post.relays, RelayTLS: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
+			Relays: n.post.relays, Observed: n.post.observed, RelayTLS: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
 			RelayOnly: cfg.RelayOnly, Logger: cfg.Log,
 		},
 		Handler:  dispatcher.Handle,

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -330,6 +331,19 @@ func (p *post) relays(ctx context.Context) ([]link.Relay, error) {
 		return relays, nil
 	}
 	return nil, errors.Join(errs...)
+}
+
+// observed are the addresses that servers see us at.
+func (p *post) observed() (addrs []netip.Addr) {
+	for _, c := range p.pick("") {
+		for _, s := range c.Status() {
+			at, err := netip.ParseAddrPort(s.Observed)
+			if err == nil && s.Connected && !slices.Contains(addrs, at.Addr()) {
+				addrs = append(addrs, at.Addr())
+			}
+		}
+	}
+	return addrs
 }
 
 // rebind connects anew everywhere: the network changed.
