@@ -70,9 +70,6 @@ func (r *hostileRelay) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Pa
 		return nil, nil, err
 	}
 	t := &tap{PacketConn: conn, relay: r, inbound: make(chan datagram, 4096), closed: make(chan struct{})}
-	r.mu.Lock()
-	r.taps = append(r.taps, t)
-	r.mu.Unlock()
 	t.pumping.Go(func() {
 		defer close(t.closed)
 		buf := make([]byte, 2048)
@@ -84,6 +81,9 @@ func (r *hostileRelay) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Pa
 			r.carry(datagram{t, false, from, bytes.Clone(buf[:n])})
 		}
 	})
+	r.mu.Lock()
+	r.taps = append(r.taps, t) // from here on it may be closed
+	r.mu.Unlock()
 	return t, addr, nil
 }
 
