@@ -544,7 +544,7 @@ func TestRelayForgesDTLS(t *testing.T) {
 	t.Parallel()
 	f := newForger()
 	_, relay := startHostileRelay(t, f.take)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var w witness
 	var work sync.WaitGroup
@@ -561,8 +561,8 @@ func TestRelayForgesDTLS(t *testing.T) {
 			<-ctx.Done()
 			_ = l.Close()
 		}
-		// When the offerer has noticed first, it takes the relay away.
-		if kind := session.KindOf(err); kind != session.Integrity && kind != session.Timeout {
+		// When the offerer has noticed first, there is nobody to notice it with.
+		if kind := session.KindOf(err); kind != session.Integrity && kind != session.Canceled {
 			t.Errorf("answerer: %v", err)
 		}
 	})
@@ -573,6 +573,7 @@ func TestRelayForgesDTLS(t *testing.T) {
 		_ = l.Close()
 	}
 	wantKind(t, "offerer", err, session.Integrity)
+	cancel()
 	victims.Wait()
 	w.want(t)
 	if n := f.carried.Load(); n != 0 {
