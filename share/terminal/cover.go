@@ -28,7 +28,7 @@ func (c *console) cover() (restored func() bool) {
 	c.covered = true
 	full := c.fullScreen()
 	if full {
-		c.put("\x1b7")
+		_ = c.write([]byte("\x1b7")) // which the predictor must know: it takes the place of the program's
 	} else {
 		c.put("\x1b[?1049h") // xterm's, which saves the cursor as well
 	}
@@ -36,7 +36,7 @@ func (c *console) cover() (restored func() bool) {
 		c.out.Lock()
 		defer c.out.Unlock()
 		if full {
-			c.put("\x1b[0m\x1b[2J\x1b8")
+			_ = c.write([]byte("\x1b[0m\x1b[2J\x1b8"))
 		} else {
 			c.put("\x1b[?1049l")
 		}
@@ -63,7 +63,7 @@ func (c *console) draw(lines []string) {
 }
 
 // put writes past the predictor, which need not know: what it follows comes
-// back as it was. It is called with out held.
+// back as it was, or is erased. It is called with out held.
 func (c *console) put(s string) { _, _ = c.tty.Out.WriteString(s) }
 
 // say tells the person something without moving what a program shows: in a line
