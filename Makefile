@@ -16,7 +16,7 @@ endef
 
 .DEFAULT_GOAL := build
 .PHONY: build test race short vet lint format check lab fuzz cross man install clean ci help \
-        bench bench-connect bench-keystroke bench-relay bench-signaling soak-flood soak-slow acme
+        bench bench-connect bench-keystroke bench-relay bench-signaling soak-flood soak-slow soak-terminal acme
 
 build: ## the binary, ./tandem
 	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
@@ -79,6 +79,9 @@ soak-slow: ## 10,000 clients of a signaling server that don't read; needs 10,100
 
 acme: ## the certificate of tandem server --domain, from a test authority
 	TANDEM_PEBBLE=$$(.ci/pebble/build) $(GO) test -count=1 -v -run '^TestAutomaticCertificate$$' ./cmd/tandem
+
+soak-terminal: ## one viewer stopped during SOAK=10m of output; the others' echo and the host's memory
+	TANDEM_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakFrozenViewer$$' ./cmd/tandem
 
 install: build ## into PREFIX=/usr/local bin, below DESTDIR
 	install -D -m 755 tandem $(DESTDIR)$(PREFIX)/bin/tandem
