@@ -50,7 +50,8 @@ func complain(io stdio, e node.Event) bool {
 }
 
 // withBackend runs use with the node that runs under this home, or with one
-// of its own that lasts as long.
+// of its own that lasts as long, and longer if other verbs use it by then: what
+// they run would end with it.
 func withBackend(ctx context.Context, io stdio, f *flags, use func(context.Context, node.Backend) error) error {
 	cfg, err := nodeConfig(io, f)
 	if err != nil {
@@ -60,5 +61,13 @@ func withBackend(ctx context.Context, io stdio, f *flags, use func(context.Conte
 	if err != nil {
 		return err
 	}
-	return errors.Join(use(ctx, b), b.Close())
+	err = use(ctx, b)
+	if own, ok := b.(interface {
+		Linger(ctx context.Context, waiting func())
+	}); ok {
+		own.Linger(ctx, func() {
+			fmt.Fprintln(io.err, "tandem: other tandem commands go on through this one; it waits for them, and Ctrl-C ends them.")
+		})
+	}
+	return errors.Join(err, b.Close())
 }

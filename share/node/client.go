@@ -9,7 +9,7 @@ import (
 
 // Client is the Backend of whichever node runs under a home. The first one
 // may end with the program that ran it; then another's takes its place, or this
-// program's own. What was under way ends with its node.
+// program's own. What was under way ends with its node, which may Linger.
 type Client struct {
 	cfg     Config
 	turn    chan struct{} // has the token of whoever may look at current
@@ -102,6 +102,15 @@ func (c *Client) Why(ctx context.Context, peer string) (status PeerStatus, err e
 // Ended waits until the node's session with a peer is over.
 func (c *Client) Ended(ctx context.Context, peer string) error {
 	return c.with(ctx, func(b Backend) error { return b.Ended(ctx, peer) })
+}
+
+// Linger is that of the node that this program runs by now, if it does.
+func (c *Client) Linger(ctx context.Context, waiting func()) {
+	<-c.turn
+	defer func() { c.turn <- struct{}{} }()
+	if n, ours := c.current.(*Node); ours {
+		n.Linger(ctx, waiting)
+	}
 }
 
 // Close ends the node that this program runs by now, if it does.

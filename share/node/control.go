@@ -62,6 +62,10 @@ type control struct {
 	slots    chan struct{} // one for each connection there may be
 	work     sync.WaitGroup
 	closed   chan struct{}
+
+	mu      sync.Mutex
+	streams int           // streams to peers that callers have
+	none    chan struct{} // closed while there are none
 }
 
 // listenControl makes the socket in a folder only its owner can enter. The
@@ -84,7 +88,8 @@ func listenControl(home Home, n *Node) (*control, error) {
 			Hint: "A long path doesn't fit a socket's name: set TANDEM_HOME to a shorter one.",
 		}
 	}
-	c := &control{listener: l, node: n, slots: make(chan struct{}, maxCallers), closed: make(chan struct{})}
+	c := &control{listener: l, node: n, slots: make(chan struct{}, maxCallers), closed: make(chan struct{}), none: make(chan struct{})}
+	close(c.none)
 	c.work.Go(c.accept)
 	return c, nil
 }
@@ -176,6 +181,8 @@ func (c *control) answer(ctx context.Context, o *stream.Offer) error {
 			_ = remote.Reset(err)
 			return err
 		}
+		c.begin()
+		defer c.end()
 		splice(local, remote)
 		return nil
 	case actionDial:
@@ -213,6 +220,48 @@ func (c *control) answer(ctx context.Context, o *stream.Offer) error {
 		return reply(o, joined, err)
 	}
 	return session.Errorf("control", session.Unsupported, "the running node doesn't know %q; is it another version?", h.Action)
+}
+
+func (c *control) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streams++; c.streams == 1 {
+		c.none = make(chan struct{})
+	}
+}
+
+func (c *control) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streams--; c.streams == 0 {
+		close(c.none)
+	}
+}
+
+// unused is closed when no caller has a stream to a peer.
+func (c *control) unused() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.none
+}
+
+// Linger waits, before Close, for the streams to peers that other programs have
+// through this node, or until ctx ends. If there are any it calls waiting first.
+func (n *Node) Linger(ctx context.Context, waiting func()) {
+	if n.control == nil {
+		return
+	}
+	unused := n.control.unused()
+	select {
+	case <-unused:
+		return
+	default:
+		waiting()
+	}
+	select {
+	case <-unused:
+	case <-ctx.Done():
+	}
 }
 
 // answer is the reply to every action but open.
