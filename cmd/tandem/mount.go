@@ -16,7 +16,7 @@ import (
 )
 
 func newMount(io stdio, f *flags) *cobra.Command {
-	var readOnly bool
+	var readOnly, dav bool
 	cmd := &cobra.Command{
 		Use:   "mount PEER:SHARE[/PATH] [DIR]",
 		Short: "Show a shared folder as a folder of this machine",
@@ -24,11 +24,15 @@ func newMount(io stdio, f *flags) *cobra.Command {
 Show a shared folder as a folder of this machine, until Ctrl-C. DIR is an empty
 folder; without it, one named like the share is made in the current folder.
 What you write travels when a file is closed, and replaces the old file at
-once. Linux only.`),
+once. That needs FUSE, and so Linux; --webdav serves the folder to file managers
+on any system, at an address that only you are told.`),
 		Example: "  tandem mount alice:project\n  tandem mount --read-only alice:project /mnt/alice",
 		Args:    takes(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withFolder(cmd.Context(), io, f, args[0], func(ctx context.Context, c *folder.Client, p place) error {
+				if dav {
+					return serveFolder(ctx, io, f, c, p, readOnly)
+				}
 				dir := p.share
 				if len(args) == 2 {
 					dir = args[1]
@@ -37,6 +41,7 @@ once. Linux only.`),
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&dav, "webdav", false, "serve the folder by WebDAV on this machine instead")
 	cmd.Flags().BoolVar(&readOnly, "read-only", false, "change nothing there")
 	return cmd
 }
@@ -81,6 +86,27 @@ func mountFolder(ctx context.Context, io stdio, f *flags, c *folder.Client, p pl
 	}
 	<-over
 	return nil
+}
+
+// serveFolder serves a folder by WebDAV until ctx ends.
+func serveFolder(ctx context.Context, io stdio, f *flags, c *folder.Client, p place, readOnly bool) error {
+	if _, err := c.Stat(ctx, p.path); err != nil {
+		return err
+	}
+	tree := mount.New(c, p.path, readOnly)
+	defer tree.Close()
+	d, err := mount.ServeDAV(tree)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		fmt.Fprintf(io.out, "{\"event\":\"serving\",\"url\":%q}\n", d.URL())
+	} else {
+		fmt.Fprintf(io.out, "%s\n", d.URL())
+		fmt.Fprintf(io.err, "A file manager of this machine opens that address. Ctrl-C ends it.\n")
+	}
+	<-ctx.Done()
+	return d.Close()
 }
 
 // mountPoint makes dir if it isn't there, and refuses one that would be hidden.

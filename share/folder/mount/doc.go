@@ -1,6 +1,9 @@
-// Package mount shows a peer's shared folder as a folder of this machine, by
-// FUSE where Linux has it. A Tree turns the calls of a file system into requests
-// of package folder:
+// Package mount shows a peer's shared folder as a folder of this machine: by FUSE
+// where Linux has it, and everywhere as a WebDAV server on the loopback address
+// that file managers and davfs2 open.
+//
+// Both work on a Tree, which turns the calls of a file system into requests of
+// package folder:
 //
 //   - Reading fetches blocks of 1 MiB, the next one ahead while a file is read in
 //     order, and keeps at most 64 of them in memory. Each block says which state
@@ -19,4 +22,12 @@
 //
 // There are no symbolic links, hard links, owners, special files or permissions
 // other than "executable", because the protocol has none.
+//
+// # WebDAV
+//
+// The server (RFC 4918, class 2) listens on 127.0.0.1, with a random port, below a
+// path of 128 random bits or more that only whoever sees the command's output
+// knows. It answers only requests whose Host is its own address or localhost with
+// its port, and refuses those with an Origin other than itself. What a client
+// began to send and did not finish replaces nothing.
 package mount

@@ -38,7 +38,7 @@ func Mount(t *Tree, dir, name string) (*Mounted, error) {
 	if err != nil {
 		return nil, &session.Error{
 			Op: "mount", Kind: session.Unsupported, Text: "this machine does not let you mount folders by FUSE", Err: err,
-			Hint: "Is fuse3 installed, and /dev/fuse there?",
+			Hint: "Is fuse3 installed, and /dev/fuse there? --webdav works without it.",
 		}
 	}
 	return &Mounted{server, dir}, nil

@@ -11,7 +11,7 @@ type Mounted struct{}
 func Mount(*Tree, string, string) (*Mounted, error) {
 	return nil, &session.Error{
 		Op: "mount", Kind: session.Unsupported, Text: "folders are mounted by FUSE on Linux only",
-		Hint: "`tandem get` and `tandem put` copy from and to them.",
+		Hint: "--webdav serves them to file managers.",
 	}
 }
 
