@@ -16,7 +16,7 @@ endef
 
 .DEFAULT_GOAL := build
 .PHONY: build test race short vet lint format check lab fuzz cross man install clean ci help \
-        bench bench-connect bench-keystroke bench-relay bench-signaling soak-flood soak-slow soak-terminal acme
+        bench bench-connect bench-keystroke bench-relay bench-signaling bench-transfer soak-flood soak-slow soak-terminal acme
 
 build: ## the binary, ./tandem
 	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
@@ -57,7 +57,7 @@ man: build ## the man page, into dist
 	mkdir -p $(DIST)
 	./tandem man >$(DIST)/tandem.1
 
-bench: bench-connect bench-keystroke bench-relay bench-signaling ## all benchmarks
+bench: bench-connect bench-keystroke bench-relay bench-signaling bench-transfer ## all benchmarks
 
 bench-connect: ## join and shell to first prompt, direct and relayed, beside ssh; needs root
 	$(call bench,TestBenchConnect,./cmd/tandem)
@@ -82,6 +82,11 @@ acme: ## the certificate of tandem server --domain, from a test authority
 
 soak-terminal: ## one viewer stopped during SOAK=10m of output; the others' echo and the host's memory
 	TANDEM_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakFrozenViewer$$' ./cmd/tandem
+
+bench-transfer: ## a file over lossy, thin and long links beside scp and rsync; needs root
+	$(call bench,TestBenchTransfer,./cmd/tandem)
+	$(call bench,TestBenchTransferLocal,./cmd/tandem)
+	$(call bench,TestBenchTransferKeys,./cmd/tandem)
 
 install: build ## into PREFIX=/usr/local bin, below DESTDIR
 	install -D -m 755 tandem $(DESTDIR)$(PREFIX)/bin/tandem

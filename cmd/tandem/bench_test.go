@@ -244,6 +244,7 @@ func firstPrompt(t *testing.T, name string, cmd *exec.Cmd) time.Duration {
 // sshServer is OpenSSH's sshd on a host of the lab.
 type sshServer struct {
 	addr   netip.Addr
+	pid    int      // of its listener
 	config []string // of the client
 }
 
@@ -296,7 +297,7 @@ func (l *lab) sshd(t *testing.T, host *natlab.Host) *sshServer {
 		time.Sleep(10 * time.Millisecond)
 	}
 	known := file("known_hosts", host.Addr().String()+" "+hostPublic)
-	return &sshServer{addr: host.Addr(), config: []string{
+	return &sshServer{addr: host.Addr(), pid: cmd.Process.Pid, config: []string{
 		"-F", "none", "-i", file("user", userPrivate), "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=" + known,
 		"-o", "GlobalKnownHostsFile=none", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
 	}}

@@ -56,13 +56,15 @@ type lanes struct {
 	config *Config // of each lane; set by begin, as start and trunk
 	start  func(*laneSignaler, role)
 	offers *rate.Limiter
-	used   atomic.Int64 // when bulk data last came or went, in Unix nanoseconds
+	work   sync.WaitGroup // of lanes
+	used   atomic.Int64   // when bulk data last came or went, in Unix nanoseconds
 
 	mu       sync.Mutex
 	trunk    *conn
 	signals  map[uint32]*laneSignaler // of all lanes, from their beginning
 	live     []*lane
 	mine     uint32 // number of our last lane
+	ended    bool   // the session has: no further lanes
 	retry    time.Time
 	control  *pace.Controller
 	trips    int // of the trunk's that control knows
@@ -91,6 +93,16 @@ func newLanes(l *Link, config *Config) *lanes {
 	return ls
 }
 
+// end tells that the session has ended: no further lanes.
+func (ls *lanes) end() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.ended = true
+}
+
+// wait returns when all lanes have ended, after end.
+func (ls *lanes) wait() { ls.work.Wait() }
+
 // begin tells of the trunk, when that is up. ctx ends with the session.
 func (ls *lanes) begin(ctx context.Context, trunk *conn) {
 	config := *ls.base
@@ -102,7 +114,7 @@ func (ls *lanes) begin(ctx context.Context, trunk *conn) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.config, ls.trunk = &config, trunk
-	ls.start = func(s *laneSignaler, r role) { ls.link.work.Go(func() { ls.run(ctx, s, r) }) }
+	ls.start = func(s *laneSignaler, r role) { ls.work.Go(func() { ls.run(ctx, s, r) }) }
 	ls.control = pace.New(pace.Config{Packet: lanePacket, Most: laneMessage}, time.Now())
 }
 
@@ -148,7 +160,7 @@ func (ls *lanes) envelope(e envelope) {
 	s := ls.signals[number]
 	if s == nil {
 		ours := number%2 == 1 == (ls.link.role == offerer)
-		if ls.trunk == nil || ours || !isOffer(e.Lane) || len(ls.signals) >= maxLanes || !ls.offers.Allow() {
+		if ls.trunk == nil || ls.ended || ours || !isOffer(e.Lane) || len(ls.signals) >= maxLanes || !ls.offers.Allow() {
 			return
 		}
 		s = ls.signal(number)
@@ -174,7 +186,7 @@ func (ls *lanes) signal(number uint32) *laneSignaler {
 
 // want opens lanes if there are too few; ls.mu is held.
 func (ls *lanes) want(now time.Time) {
-	if ls.trunk == nil || now.Before(ls.retry) {
+	if ls.trunk == nil || ls.ended || now.Before(ls.retry) {
 		return
 	}
 	for len(ls.signals) < lanesWanted {

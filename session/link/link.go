@@ -283,6 +283,7 @@ func newLink(ctx context.Context, config *Config, r role, peer session.PeerID, o
 
 // end fails every stream and tells that the session is over.
 func (l *Link) end(err error) {
+	l.lanes.end()
 	l.cancel()
 	l.mu.Lock()
 	l.err = err
@@ -333,6 +334,7 @@ func (l *Link) Abandon(reason error) { l.trunk.fail(reason) }
 func (l *Link) Close() error {
 	l.trunk.close(&session.Error{Op: "link", Kind: session.Canceled, Text: "the session was closed here"})
 	<-l.done
+	l.lanes.wait()
 	idle := make(chan struct{})
 	go func() {
 		l.work.Wait()

@@ -113,6 +113,7 @@ func goldenEnvelopes() map[string]envelope {
 		typePing:    {Type: typePing, Number: 5},
 		typePong:    {Type: typePong, Number: 5},
 		typeFacts:   {Type: typeFacts, STUNFailed: true},
+		typeLane:    {Type: typeLane, Number: 3, Lane: []byte(`{"v":1,"t":"ready"}`)},
 		typeBye:     {Type: typeBye, Kind: "canceled", Text: "done"},
 	}
 }
