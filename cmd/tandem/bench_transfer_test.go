@@ -124,7 +124,7 @@ func TestBenchTransferKeys(t *testing.T) {
 		s := show(t, "tandem", b.getter.command(t.Context(), "shell", b.peer, "--", "/bin/sh", "-c", echoing))
 		s.await(t, "ready")
 		time.Sleep(time.Second) // until nobody draws any more
-		idle := typeAll(t, []*screen{s})[0]
+		idle := typeAll(t, []*screen{s}, (*screen).typeKeys)[0]
 		b.fill(t, int64(float64(link.Rate)/8*60))
 		ctx, stop := context.WithCancel(t.Context())
 		cmd := b.getter.command(ctx, "get", b.peer+":"+filepath.Base(b.dir)+"/file", filepath.Join(t.TempDir(), "file"))
@@ -132,7 +132,7 @@ func TestBenchTransferKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * time.Second)
-		busy := typeAll(t, []*screen{s})[0]
+		busy := typeAll(t, []*screen{s}, (*screen).typeKeys)[0]
 		stop()
 		_ = cmd.Wait() // it was killed
 		s.kill()
@@ -177,11 +177,11 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 	}}}
 	sshd := l.sshd(t, far)
 	from := "root@" + sshd.addr.String() + ":" + file
-	rivals := []string{"cubic"}
-	if known, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control"); err == nil && bytes.Contains(known, []byte("bbr")) {
-		rivals = append(rivals, "bbr")
-	}
-	for _, congestion := range rivals {
+	for _, congestion := range []string{"cubic", "bbr"} {
+		if err := b.congestion(t, congestion); err != nil {
+			t.Logf("nothing over TCP %s: %v", congestion, err)
+			continue
+		}
 		b.programs = append(b.programs,
 			fetcher{name: "scp, " + congestion, congestion: congestion, serving: sshd.pid, command: func(dest string) *exec.Cmd {
 				return near.Command(t.Context(), "scp", append(slices.Clone(sshd.config), "-q", from, dest)...)
@@ -191,6 +191,23 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 			}})
 	}
 	return b
+}
+
+// congestion makes both hosts use one of TCP's congestion controls.
+func (b *transfers) congestion(t *testing.T, name string) error {
+	t.Helper()
+	const setting = "/proc/sys/net/ipv4/tcp_congestion_control"
+	for _, host := range []*natlab.Host{b.near, b.far} {
+		if err := host.Run(t.Context(), func() error {
+			if now, err := os.ReadFile(setting); err == nil && strings.TrimSpace(string(now)) == name {
+				return nil
+			}
+			return os.WriteFile(setting, []byte(name), 0)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill makes the file that is fetched.
@@ -213,12 +230,8 @@ func (b *transfers) measure(t *testing.T, x fetcher, link natlab.Link) []string 
 	}
 	b.fill(t, size)
 	if x.congestion != "" {
-		for _, host := range []*natlab.Host{b.near, b.far} {
-			if err := host.Run(t.Context(), func() error {
-				return os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte(x.congestion), 0)
-			}); err != nil {
-				t.Fatal(err)
-			}
+		if err := b.congestion(t, x.congestion); err != nil {
+			t.Fatal(err)
 		}
 	}
 	b.path.SetLink(link)
