@@ -82,6 +82,8 @@ func TestScript(t *testing.T) {
 			switch name {
 			case "tmpfs": // can be mounted
 				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
+			case "long": // may it take
+				return os.Getenv("TANDEM_LAB_LONG") != "", nil
 			case "files": // can be open by the thousand
 				return room() >= 8192, nil
 			case "fuse": // may be used
