@@ -214,7 +214,9 @@ func (h *Host) approve(i *Invite, g *guest) (peer session.Peer, admitted bool, e
 		return peer, false, err
 	}
 	if _, err := h.cfg.Book.Add(identity.Entry{ID: peer.ID, Name: peer.Name, Contact: intro.Contact}); err != nil {
-		return peer, true, err
+		return peer, true, &session.Error{
+			Op: "pair", Kind: session.KindOf(err), Text: "the host can't write down whom it lets in", Err: err,
+		}
 	}
 	return peer, true, h.accept(g, rights, time.Since(asked) > h.cfg.patience.fresh)
 }

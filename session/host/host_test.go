@@ -3,11 +3,14 @@ package host
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"tandem/session"
 	"tandem/session/grant"
+	"tandem/session/identity"
 	"tandem/session/pairing"
 )
 
@@ -256,4 +259,28 @@ func TestSpentInviteRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-invite.Done()
+}
+
+// A host that can't write down whom it lets in lets nobody in, and both sides
+// hear why.
+func TestBookCannotBeWritten(t *testing.T) {
+	w := newTown()
+	device, err := identity.New("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := home(t)
+	alice, bob := moveIn(t, w, device, at, "alice-mailbox"), settleIn(t, w, "bob")
+	missed := make(chan error, 1)
+	invite := alice.invite(func(c *InviteConfig) { c.Missed = func(_ session.Peer, err error) { missed <- err } })
+	peers := filepath.Join(at, "peers")
+	if err := errors.Join(os.RemoveAll(peers), os.MkdirAll(filepath.Join(peers, "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = bob.join(invite.Code())
+	for who, err := range map[string]error{"bob": err, "alice": <-missed} {
+		if _, why := session.Public(err); why != "the host can't write down whom it lets in" {
+			t.Errorf("%s hears %v", who, err)
+		}
+	}
 }
