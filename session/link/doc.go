@@ -180,7 +180,8 @@
 // is repeated after 0.3 s, 0.6 s and so on, as S1 is, and whenever the answerer asks
 // for a path that has been offered already.
 //
-// A path is silent when ICE has heard nothing for 2 s, and, while there are streams,
+// A path is silent when ICE has heard nothing for 2 s, unless this process has not
+// run either, and, while there are streams,
 // when the peer does not answer: a side of whose peer nothing has come for 250 ms, or
 // a round trip if that is more (a second, if no stream was used for 10 s), sends six
 // SCTP HEARTBEATs (RFC 9260, section 3.3.5) 50 ms apart, and waits two more round trips

@@ -299,6 +299,7 @@ func (ls *lanes) read(l *lane) {
 			l.conn.fail(malformed("a message of %d bytes on a lane", n))
 			return
 		}
+		l.conn.carrier.use()
 		ls.mu.Lock()
 		st := ls.stripes[id]
 		ls.mu.Unlock()

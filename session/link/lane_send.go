@@ -107,6 +107,7 @@ func (ls *lanes) send(st *stripe, number uint32, frame []byte, again bool) *lane
 			}
 			ls.link.sent.Add(uint64(len(frame)))
 			ls.touch()
+			l.conn.carrier.use()
 			return l
 		case wait == 0:
 			return nil

@@ -2,6 +2,7 @@ package link
 
 import (
 	"testing"
+	"time"
 
 	"github.com/pion/ice/v4"
 )
@@ -39,5 +40,38 @@ func TestStaleRequest(t *testing.T) {
 		if heeded := r.wanted != ""; heeded != c.heeded {
 			t.Errorf("silent %d on generation %d, next %v: heeded %v", c.silent, r.current.generation, c.next != nil, heeded)
 		}
+	}
+}
+
+// When we did not run for a while, nothing was heard, and that is not the path's
+// fault.
+func TestStallIsNoSilence(t *testing.T) {
+	a, b := meet(t, Config{}, Config{})
+	for _, l := range []*Link{a, b} {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The goroutine that owns these has ended.
+	r, now := a.trunk.roam, time.Now()
+	r.up, r.next, r.started, r.wanted = true, nil, true, ""
+	r.lastBegin = now.Add(time.Hour) // so that a new path is only wanted
+	r.current.onState(ice.ConnectionStateDisconnected)
+	r.ticked = now.Add(-2 * time.Second)
+	r.watch(now)
+	r.step(t.Context(), now)
+	if r.wanted != "" {
+		t.Error("a new path is wanted because we did not run")
+	}
+	now = now.Add(stalled)
+	r.step(t.Context(), now)
+	if r.wanted != pathSilent {
+		t.Error("no new path is wanted of a path that stays silent")
+	}
+	r.wanted, r.resumed = "", now
+	r.current.onState(ice.ConnectionStateFailed)
+	r.step(t.Context(), now)
+	if r.wanted != pathSilent {
+		t.Error("no new path is wanted where ICE has given up")
 	}
 }

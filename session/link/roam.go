@@ -17,6 +17,7 @@ const (
 	tick      = 250 * time.Millisecond // also how often our addresses are compared
 	clockJump = 10 * time.Second       // between two ticks, by either clock: we slept
 	wakeGrace = 10 * time.Second       // for the peer to be heard after that
+	stalled   = time.Second            // between two ticks: we did not run, and heard nothing
 
 	resendFirst   = 500 * time.Millisecond
 	restartFirst  = 300 * time.Millisecond // the same for a replacement: somebody waits for it
@@ -81,6 +82,7 @@ type roamer struct {
 	addresses [sha256.Size]byte
 	ticked    time.Time     // when watch last looked
 	wall      time.Time     // the same, by the clock on the wall
+	resumed   time.Time     // when we last ran again after we had not
 	woke      time.Time     // when we last woke, until the peer is heard
 	slept     time.Duration // how long we had slept then
 	ping      pinger
@@ -288,6 +290,9 @@ func (r *roamer) watch(now time.Time) {
 		r.addresses = addresses
 		r.wanted = "our addresses have changed"
 	}
+	if now.Sub(r.ticked) > stalled {
+		r.resumed = now
+	}
 	r.watchSleep(now, r.conn.config.wall())
 	if !r.up {
 		return
@@ -372,7 +377,10 @@ func (r *roamer) step(ctx context.Context, now time.Time) {
 	}
 	switch state {
 	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
-		if r.wanted == "" && (r.next == nil || r.planned) {
+		// Where the machine is so busy that we did not run, ICE may look at the
+		// clock before what has arrived is read: it finds out soon.
+		deaf := state == ice.ConnectionStateDisconnected && now.Sub(r.resumed) < stalled
+		if r.wanted == "" && (r.next == nil || r.planned) && !deaf {
 			r.wanted = pathSilent
 		}
 	}
