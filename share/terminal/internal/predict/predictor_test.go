@@ -132,6 +132,30 @@ func TestPasswordPromptWithoutEnter(t *testing.T) {
 	f.sees(1, "Password:")
 }
 
+// TestPasswordPromptFromNowhere: a program in the background asks.
+func TestPasswordPromptFromNowhere(t *testing.T) {
+	for _, prompt := range []string{"\r\nPassword: ", " Password: "} {
+		quiet := false
+		f := ready(t, Always, 200*time.Millisecond, func(keys []byte) string {
+			if quiet {
+				return ""
+			}
+			return echoes(keys)
+		})
+		f.types("b")
+		f.passes(time.Second)
+		quiet = true
+		f.prints(prompt)
+		f.passes(time.Second)
+		f.types("§")
+		f.types("§")
+		if f.terminal.contains("§") {
+			t.Errorf("the password is shown:\n%q", f.terminal.glimpse())
+		}
+		f.settles()
+	}
+}
+
 func TestWrongPredictionIsTakenBack(t *testing.T) {
 	deaf := false
 	f := ready(t, Auto, 200*time.Millisecond, func(keys []byte) string {
