@@ -1,6 +1,10 @@
 package predict
 
-import "github.com/charmbracelet/x/ansi"
+import (
+	"slices"
+
+	"github.com/charmbracelet/x/ansi"
+)
 
 // kind is what is known of a cell.
 type kind byte
@@ -31,11 +35,19 @@ func (c *cell) shows() string {
 	return c.text
 }
 
+// line is a row of cells. Most are erased or forgotten as a whole, many times
+// before they are looked at: then they all are like one.
+type line struct {
+	cells []cell // if not whole
+	whole bool
+	like  cell
+}
+
 // grid is the screen of the person's terminal, as far as it is known. It is fed
 // what the terminal is sent, and sets what it isn't sure of to unknown.
 type grid struct {
 	cols, rows int
-	lines      [][]cell
+	lines      []line
 	known      int // lines from here on are all unknown
 	parser     *ansi.Parser
 
@@ -80,17 +92,16 @@ func newGrid(cols, rows int) *grid {
 
 // blankAll makes a new screen, all erased.
 func (g *grid) blankAll() {
-	g.lines = make([][]cell, g.rows)
+	g.lines = make([]line, g.rows)
 	for y := range g.lines {
-		g.lines[y] = make([]cell, g.cols)
 		g.erase(y, 0, g.cols)
 	}
 }
 
 // forgetAll makes everything on the screen unknown.
 func (g *grid) forgetAll() {
-	for _, line := range g.lines[:g.known] {
-		clear(line)
+	for y := range g.known {
+		g.lines[y].whole, g.lines[y].like = true, cell{}
 	}
 	g.known = 0
 }
@@ -124,13 +135,27 @@ func (g *grid) sure() bool {
 		!g.insert && !g.margins && !g.charset && !g.shifted && !g.linked && !g.protected && !g.synchronised && !g.vt52
 }
 
+// row is the cells of a line.
+func (g *grid) row(y int) []cell {
+	l := &g.lines[y]
+	if l.whole {
+		if l.cells == nil {
+			l.cells = make([]cell, g.cols)
+		}
+		for x := range l.cells {
+			l.cells[x] = l.like
+		}
+		l.whole = false
+	}
+	return l.cells
+}
+
 // line is the cursor's.
-func (g *grid) line() []cell { return g.lines[g.y] }
+func (g *grid) line() []cell { return g.row(g.y) }
 
 // fill sets cells from column a up to b. A wide character that is cut leaves
 // something unknown behind.
 func (g *grid) fill(y, a, b int, c cell) {
-	line := g.lines[y]
 	a, b = max(a, 0), min(b, g.cols)
 	if a >= b {
 		return
@@ -138,6 +163,11 @@ func (g *grid) fill(y, a, b int, c cell) {
 	if c.kind != unknown {
 		g.known = max(g.known, y+1)
 	}
+	if l := &g.lines[y]; b-a == g.cols || l.whole && l.like.equal(&c) {
+		l.whole, l.like = true, c
+		return
+	}
+	line := g.row(y)
 	if line[a].kind == tail {
 		line[a-1] = cell{}
 	}
@@ -202,7 +232,7 @@ func (g *grid) print(r rune) {
 	default:
 		c.text = spell(r)
 		g.fill(g.y, g.x, g.x+w, cell{kind: tail, pen: g.pen})
-		g.lines[g.y][g.x] = c
+		g.line()[g.x] = c
 	}
 	if g.x += w; g.x == g.cols {
 		g.x, g.wrap = g.cols-1, !g.noWrap
@@ -215,15 +245,15 @@ func (g *grid) combine(r rune) {
 	if g.wrap {
 		at = g.x
 	}
-	if at >= 0 && g.lines[g.y][at].kind == tail {
+	if at >= 0 && g.line()[at].kind == tail {
 		at--
 	}
 	const long = 32 // bytes; more marks than a character has
-	if g.slack > 0 || at < 0 || g.lines[g.y][at].kind != glyph || len(g.lines[g.y][at].text) > long {
+	if g.slack > 0 || at < 0 || g.line()[at].kind != glyph || len(g.line()[at].text) > long {
 		g.stray(1)
 		return
 	}
-	g.lines[g.y][at].text += string(r)
+	g.line()[at].text += string(r)
 }
 
 // stray: something has been printed, at a place or of a width that is uncertain,
@@ -324,24 +354,35 @@ func (g *grid) feed() {
 
 // scrollUp moves lines from bottom up by n.
 func (g *grid) scrollUp(top, bottom, n int) {
-	for range min(n, bottom-top+1) {
-		line := g.lines[top]
-		copy(g.lines[top:bottom], g.lines[top+1:bottom+1])
-		g.lines[bottom] = line
-		clear(line)
-		g.erase(bottom, 0, g.cols)
+	region := g.lines[top : bottom+1]
+	n = min(n, len(region))
+	rotate(region, n)
+	for y := bottom + 1 - n; y <= bottom; y++ {
+		g.erase(y, 0, g.cols)
 	}
 }
 
 func (g *grid) scrollDown(top, bottom, n int) {
-	for range min(n, bottom-top+1) {
-		line := g.lines[bottom]
-		copy(g.lines[top+1:bottom+1], g.lines[top:bottom])
-		g.lines[top] = line
-		clear(line)
-		g.known = g.rows
-		g.erase(top, 0, g.cols)
+	region := g.lines[top : bottom+1]
+	n = min(n, len(region))
+	rotate(region, len(region)-n)
+	for y := top; y < top+n; y++ {
+		g.erase(y, 0, g.cols)
 	}
+	g.known = g.rows
+}
+
+// rotate moves the first n lines to the end.
+func rotate(lines []line, n int) {
+	if n == 1 { // the usual case
+		first := lines[0]
+		copy(lines, lines[1:])
+		lines[len(lines)-1] = first
+		return
+	}
+	slices.Reverse(lines[:n])
+	slices.Reverse(lines[n:])
+	slices.Reverse(lines)
 }
 
 // anchor: the cursor goes to a row that counts from the screen's top.
@@ -357,20 +398,15 @@ func (g *grid) anchor(y int) {
 	g.y = min(max(y, 0), g.rows-1)
 }
 
-// empty reports whether the screen is the same everywhere.
+// empty reports whether the screen is erased, and the same everywhere.
 func (g *grid) empty() bool {
-	first := g.lines[0][0]
-	if first.kind != blank {
-		return false
-	}
-	for _, line := range g.lines {
-		for x := range line {
-			if !line[x].equal(&first) {
-				return false
-			}
+	first := &g.lines[0].like
+	for y := range g.lines {
+		if !g.lines[y].whole || !g.lines[y].like.equal(first) {
+			return false
 		}
 	}
-	return true
+	return first.kind == blank
 }
 
 // vertical moves the cursor by lines, stopping at the screen's edge or the

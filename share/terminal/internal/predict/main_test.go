@@ -52,7 +52,7 @@ func (d display) contains(chars string) bool { return strings.ContainsAny(d.glim
 // row is a line of the screen.
 func (d display) row(y int) string {
 	var s strings.Builder
-	for _, c := range d.grid.lines[y] {
+	for _, c := range d.grid.row(y) {
 		if c.kind != tail {
 			s.WriteString(c.shows())
 		}

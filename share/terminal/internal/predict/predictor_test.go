@@ -40,7 +40,7 @@ func TestShownAtOnce(t *testing.T) {
 	f.types("漢")
 	f.types("ç")
 	f.sees(0, "$ ab漢ç")
-	if c := f.terminal.grid.lines[0][3]; c.pen.attributes&underline == 0 {
+	if c := f.terminal.grid.row(0)[3]; c.pen.attributes&underline == 0 {
 		t.Error("a prediction is not underlined")
 	}
 	if x := f.terminal.grid.x; x != 7 {
@@ -50,7 +50,7 @@ func TestShownAtOnce(t *testing.T) {
 	f.sees(0, "$ ab漢")
 	f.settles()
 	f.sees(0, "$ ab漢")
-	if c := f.terminal.grid.lines[0][3]; c.pen.attributes&underline != 0 {
+	if c := f.terminal.grid.row(0)[3]; c.pen.attributes&underline != 0 {
 		t.Error("an echo is underlined")
 	}
 }

@@ -110,7 +110,11 @@ func (g *grid) csi(cmd ansi.Cmd, params ansi.Params) {
 			g.scrollDown(g.top, g.bottom, n(0, 1))
 		}
 	case 'b':
-		for range min(n(0, 1), g.cols*g.rows) {
+		if n(0, 1) > g.cols {
+			g.lose()
+			return
+		}
+		for range n(0, 1) {
 			g.print(g.last)
 		}
 	case 'm':
@@ -278,7 +282,7 @@ func (g *grid) shift(n int) {
 		g.forget(g.y, 0, g.cols)
 		return
 	}
-	line, at := g.lines[g.y], min(g.x+max(n, -n), g.cols)
+	line, at := g.line(), min(g.x+max(n, -n), g.cols)
 	n = max(n, g.x-at) // deletes no more than there is
 	g.cut(line, g.x)
 	if n > 0 {
