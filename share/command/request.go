@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -111,6 +112,35 @@ func parse(h session.Header) (Request, error) {
 	return Request{
 		Pinned: h.Resource, Argv: p.Argv, Dir: p.Dir, Env: p.Env, Timeout: time.Duration(p.Timeout) * time.Millisecond,
 	}, nil
+}
+
+// maxShown is how much of a command line is shown, in bytes.
+const maxShown = 120
+
+// Requested says what a request is to run, for those who watch the host; empty
+// if it makes no sense.
+func Requested(h session.Header) string {
+	r, err := parse(h)
+	switch {
+	case err != nil:
+		return ""
+	case r.Pinned != "":
+		return r.Pinned
+	}
+	var line strings.Builder
+	for i, word := range r.Argv {
+		if i > 0 {
+			line.WriteByte(' ')
+		}
+		if word == "" || strings.ContainsAny(word, " \t\r\n\"'\\") {
+			word = strconv.Quote(word)
+		}
+		line.WriteString(word)
+		if line.Len() > maxShown {
+			return session.Printable(strings.ToValidUTF8(line.String()[:maxShown], "")) + "…"
+		}
+	}
+	return session.Printable(line.String())
 }
 
 func size(argv []string) (total int, nul bool) {

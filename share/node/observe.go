@@ -11,6 +11,7 @@ import (
 	"tandem/session"
 	"tandem/session/host"
 	"tandem/session/identity"
+	"tandem/share/command"
 	"tandem/share/forward"
 )
 
@@ -51,8 +52,11 @@ func (n *Node) observe(a host.Activity) {
 	e := Event{Peer: &a.Peer, Action: a.Header.Action}
 	service, _, _ := strings.Cut(a.Header.Service, "/")
 	e.What = strings.TrimSpace(service + " " + a.Header.Resource)
-	if a.Header.Service == forward.ServiceName {
+	switch a.Header.Service {
+	case forward.ServiceName:
 		e.What = "forward " + cmp.Or(forward.Requested(a.Header), "connection")
+	case command.ServiceName:
+		e.What = strings.TrimSpace("command " + cmp.Or(command.Requested(a.Header), a.Header.Resource))
 	}
 	if a.Err != nil {
 		_, e.Reason = session.Public(a.Err)
