@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,6 +56,7 @@ type console struct {
 	// out guards what is written to Out.
 	out       sync.Mutex
 	filter    Filter
+	drawn     bool // a snapshot has been shown
 	buf       []byte
 	covered   bool // something of ours is shown; output waits
 	uncovered *sync.Cond
@@ -244,16 +246,17 @@ func (c *console) skip() {
 }
 
 // beginScreen makes the terminal what a snapshot expects: reset and empty. What
-// it showed goes where the person can scroll back to it.
+// it showed before the first one goes where the person can scroll back to it.
 func (c *console) beginScreen() error {
 	c.skip()
 	c.out.Lock()
 	defer c.out.Unlock()
 	c.buf = append(c.buf[:0], c.filter.Undo()...)
 	c.buf = append(c.buf, '\r')
-	for range int(c.tty.Size().Rows) - 1 {
-		c.buf = append(c.buf, '\n')
+	if !c.drawn {
+		c.buf = append(c.buf, strings.Repeat("\n", max(int(c.tty.Size().Rows)-1, 0))...)
 	}
+	c.drawn = true
 	// A soft reset, usual tab stops, and a clear screen.
 	c.buf = append(c.buf, "\x1b[!p\x1b[?7h\x1b[?5W\x1b[H\x1b[J"...)
 	return c.write(c.buf)

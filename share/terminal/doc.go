@@ -148,7 +148,7 @@
 //	0x4a PONG     uint64: answers the PING of that number
 //	0x4b REDRAW   nothing: something else was shown on the viewer's screen. If the
 //	              viewer may type, the host makes the program redraw, once a second at
-//	              most
+//	              most; otherwise, with screen, it gets a SNAPSHOT
 //
 // INPUT, RESIZE and END need the right "control"; from a viewer that only
 // watches, each ends its stream with "denied", and has no effect. From one that

@@ -48,6 +48,7 @@ type viewer struct {
 	next         uint64   // the first byte not sent
 	acked        uint64   // the first byte not acknowledged
 	wants        bool     // the screen as it is at next, before output from there on
+	stale        bool     // it has asked for the screen again
 	history      int      // how many lines that comes with
 	paging       *page    // what it has asked for
 	frames       [][]byte // to be sent before more output
@@ -186,12 +187,16 @@ func (v *viewer) endsInput() (bool, error) {
 }
 
 // redraws makes the program redraw, which is the effect of a moment's change of
-// size: who may not resize gets none.
+// size: who may not resize gets a snapshot.
 func (v *viewer) redraws() {
 	v.terminal.mu.Lock()
 	defer v.terminal.mu.Unlock()
-	if v.right == Control {
+	switch {
+	case v.right == Control:
 		v.terminal.requestRedraw()
+	case v.screen:
+		v.stale = true
+		v.terminal.changed.Broadcast()
 	}
 }
 
@@ -350,6 +355,9 @@ func (v *viewer) due(frames, data []byte) (_ []byte, last bool) {
 // called with the terminal's mu held, and lets go of it to draw the screen.
 func (v *viewer) dueOutput(frames, data []byte) []byte {
 	t := v.terminal
+	if v.stale && v.next >= t.followed { // so that none of the output is left out
+		v.stale, v.wants = false, true
+	}
 	if len(v.frames) == 0 && (v.wants || v.paging != nil) {
 		v.drawDue()
 	}

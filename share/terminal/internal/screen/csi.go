@@ -52,7 +52,7 @@ func (s *Screen) moveCSI(q *sequence) bool {
 	case 's':
 		s.save()
 	case 'u':
-		s.restore()
+		s.restore(s.saved)
 	default:
 		return false
 	}
@@ -288,6 +288,8 @@ func (s *style) set(n int) {
 		s.attr = s.attr&^underline | 1<<underlineShift
 	case n == 21:
 		s.attr = s.attr&^underline | 2<<underlineShift
+	case n == 6: // rapidly
+		s.attr |= blink
 	case n == 24:
 		s.attr &^= underline
 	case n == 22:

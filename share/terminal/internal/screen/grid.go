@@ -19,10 +19,7 @@ type cursor struct {
 func home() cursor { return cursor{sets: [4]byte{'B', 'B', 'B', 'B'}, autowrap: true} }
 
 // grid is one of the two screens.
-type grid struct {
-	lines []*line
-	saved *cursor // nil before the first DECSC
-}
+type grid struct{ lines []*line }
 
 func newGrid(rows int) grid {
 	g := grid{lines: make([]*line, rows)}

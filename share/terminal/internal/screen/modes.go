@@ -67,16 +67,18 @@ func (s *Screen) setPrivate(mode int, on bool) {
 		if on {
 			s.save()
 		} else {
-			s.restore()
+			s.restore(s.saved)
 		}
 	case 1049:
 		switch {
 		case on && s.alternate == 0:
-			s.save()
+			entry := s.cur
+			s.entry = &entry
 			s.setAlternate(mode)
 		case !on && s.alternate != 0:
 			s.setAlternate(0)
-			s.restore()
+			s.restore(s.entry)
+			s.entry = nil
 		}
 	default:
 		for _, known := range privateModes {
@@ -96,7 +98,7 @@ func (s *Screen) softReset() {
 	pos := s.cur.position
 	s.cur = home()
 	s.cur.position = pos
-	s.main.saved, s.alt.saved = nil, nil
+	s.saved, s.entry = nil, nil
 	s.top, s.bottom = 0, s.rows-1
 	s.insert, s.keypad = false, false
 	for _, mode := range []int{1, 25, 66} {

@@ -152,6 +152,7 @@ func (s *Screen) stepUTF8(b byte) {
 // c1 is a C1 control character, which in UTF-8 takes two bytes.
 func (s *Screen) c1(b byte) {
 	p := &s.parser
+	s.last = 0
 	switch b {
 	case 0x9b:
 		p.begin(inCSI, esc, '[')

@@ -40,25 +40,28 @@ func newRenderer(s *Screen) *renderer {
 
 func (r *renderer) snapshot() {
 	s := r.s
-	for _, g := range []*grid{&s.main, &s.alt} {
-		s.settle(g, g.saved)
+	savedOn := &s.main
+	if s.savedOnAlt && s.alternate != 0 {
+		savedOn = &s.alt
 	}
+	s.settle(savedOn, s.saved)
+	s.settle(&s.main, s.entry)
 	s.settle(s.active(), &s.cur)
 	r.drawGrid(&s.main, true)
 	if s.top != 0 || s.bottom != s.rows-1 {
 		r.csi("", 'r', s.top+1, s.bottom+1)
 	}
-	if s.main.saved != nil && s.alternate != 1049 {
-		r.save(s.main.saved, &s.main)
+	if s.saved != nil && savedOn == &s.main {
+		r.save(s.saved, savedOn)
 	}
 	r.kitty(s.kitty[0])
 	if s.alternate != 0 {
 		if s.alternate == 1049 { // which saves the cursor
-			saved := home()
-			if s.main.saved != nil {
-				saved = *s.main.saved
+			entry := home()
+			if s.entry != nil {
+				entry = *s.entry
 			}
-			r.place(&saved, &s.main)
+			r.place(&entry, &s.main)
 		}
 		coloured := r.pen.bg != 0
 		r.mode(s.alternate, true)
@@ -68,8 +71,8 @@ func (r *renderer) snapshot() {
 			r.csi("", 'J', 2)
 		}
 		r.drawGrid(&s.alt, false)
-		if s.alt.saved != nil {
-			r.save(s.alt.saved, &s.alt)
+		if s.saved != nil && savedOn == &s.alt {
+			r.save(s.saved, savedOn)
 		}
 		r.kitty(s.kitty[1])
 	}
@@ -84,7 +87,13 @@ func (r *renderer) snapshot() {
 // character at the right margin: what is erased there becomes a space, which
 // looks the same, and what would join its neighbour gives the wrap up.
 func (s *Screen) settle(g *grid, c *cursor) {
-	if c == nil || !c.pending {
+	if c == nil {
+		return
+	}
+	if y := min(max(c.y, s.top), s.bottom); c.origin && c.y != y {
+		c.y, c.pending = y, false // it could only be restored to within the region
+	}
+	if !c.pending {
 		return
 	}
 	l, x := g.lines[c.y], c.x
@@ -217,6 +226,8 @@ func (r *renderer) place(c *cursor, g *grid) {
 		}
 		r.moveTo(x, c.y)
 		r.draw(l.at(x))
+		r.pen = style{link: r.pen.link}
+		r.b = append(r.b, "\x1b[m"...) // REP must not repeat it
 	}
 	r.setCharsets(*c)
 	r.setStyle(c.pen)

@@ -14,7 +14,10 @@ type Screen struct {
 	alternate   int // the mode that chose the alternate screen: 47, 1047, 1049, or 0
 	history     history
 	cur         cursor
-	top, bottom int // the scrolling region's first and last row
+	saved       *cursor // by DECSC, for both screens; nil: not yet
+	savedOnAlt  bool    // it was saved on the alternate screen
+	entry       *cursor // where the alternate screen was entered by mode 1049
+	top, bottom int     // the scrolling region's first and last row
 	insert      bool
 	newline     bool
 	last        rune // what REP repeats; 0 unless a character was the last thing to come
@@ -111,13 +114,16 @@ func (s *Screen) Resize(cols, rows int) {
 		s.resetTabs()
 	}
 	move := s.resizeMain(rows)
-	s.fixSaved(s.main.saved, move, rows)
-	shown := move
 	altMove := s.resizeAlt(rows)
-	s.fixSaved(s.alt.saved, altMove, rows)
+	shown, saved := move, move
 	if s.alternate != 0 {
 		shown = altMove
 	}
+	if s.savedOnAlt {
+		saved = altMove
+	}
+	s.fixSaved(s.entry, move, rows)
+	s.fixSaved(s.saved, saved, rows)
 	s.rows, s.top, s.bottom = rows, 0, rows-1
 	s.cur.y = min(max(s.cur.y+shown, 0), rows-1)
 	s.cur.x = min(s.cur.x, cols-1)
@@ -139,8 +145,8 @@ func (s *Screen) resizeMain(rows int) (move int) {
 	cursor := s.cur.y
 	if s.alternate != 0 {
 		cursor = 0
-		if g.saved != nil {
-			cursor = g.saved.y
+		if s.entry != nil {
+			cursor = s.entry.y
 		}
 	}
 	for len(g.lines) > rows && len(g.lines)-1 > cursor {
@@ -256,7 +262,7 @@ func (s *Screen) plainEscape(final byte) {
 	case '7':
 		s.save()
 	case '8':
-		s.restore()
+		s.restore(s.saved)
 	case '=', '>':
 		s.keypad = final == '='
 	case 'D':
@@ -292,12 +298,13 @@ func (s *Screen) align() {
 
 func (s *Screen) save() {
 	saved := s.cur
-	s.active().saved = &saved
+	s.saved, s.savedOnAlt = &saved, s.alternate != 0
 }
 
-func (s *Screen) restore() {
+// restore goes back to where saved says.
+func (s *Screen) restore(saved *cursor) {
 	c := home()
-	if saved := s.active().saved; saved != nil {
+	if saved != nil {
 		c = *saved
 	}
 	c.autowrap = s.cur.autowrap // not part of what is saved
@@ -316,10 +323,9 @@ func (s *Screen) setAlternate(mode int) {
 	s.alternate = mode
 	if mode != 0 {
 		// Nothing of an earlier alternate screen is left.
-		s.alt.saved, s.kitty[1] = nil, nil
+		s.kitty[1] = nil
 		for _, l := range s.alt.lines {
-			l.fill(0, s.cols, s.cur.pen.blank())
-			l.wrapped = false
+			*l = line{}
 		}
 	}
 }
