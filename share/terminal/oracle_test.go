@@ -64,7 +64,7 @@ func (p *pane) shows(output []byte) string {
 	p.t.Helper()
 	p.marks++
 	mark := fmt.Sprintf("mark %d", p.marks)
-	if _, err := p.feed.Write(append(append([]byte("\x1b[?47l\x1bc\x1b[3J"), output...), "\x1b]2;"+mark+"\x1b\\"...)); err != nil {
+	if _, err := p.feed.Write(append(append([]byte("\x1b[?47l\x1bc\x1b[3J"), output...), "\x18\x1b]2;"+mark+"\x1b\\"...)); err != nil {
 		p.t.Fatal(err)
 	}
 	state := "#{cursor_x},#{cursor_y} shown #{cursor_flag} alternate #{alternate_on} insert #{insert_flag} keypad #{keypad_flag} keys #{keypad_cursor_flag}" +
