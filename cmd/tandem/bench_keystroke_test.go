@@ -78,7 +78,8 @@ func TestBenchKeystroke(t *testing.T) {
 	shared := filepath.Dir(big)
 	sharer := l.device(t, b.host, "sharing", at, "TANDEM_INSECURE=true")
 	b.typist = l.device(t, b.guest, "typing", at, "TANDEM_INSECURE=true")
-	b.sshd = l.sshd(t, b.rival)
+	// An empty home: what a profile does takes long, and differs.
+	b.sshd = l.sshd(t, b.rival, "SetEnv HOME="+t.TempDir())
 	sharing := sharer.start(t, "share", shared, "--terminal", "--approve", "always", "--json")
 	joining := b.typist.start(t, "join", sharing.event(t, node.EventInvite).Code, "--json")
 	b.peer = joining.event(t, node.EventJoined).Peer.ID.String()

@@ -248,8 +248,9 @@ type sshServer struct {
 	config []string // of the client
 }
 
-// sshd starts sshd with keys of its own, and without PAM.
-func (l *lab) sshd(t *testing.T, host *natlab.Host) *sshServer {
+// sshd starts sshd with keys of its own, and without PAM. More are lines for its
+// configuration.
+func (l *lab) sshd(t *testing.T, host *natlab.Host, more ...string) *sshServer {
 	t.Helper()
 	path := tool(t, "sshd", "openssh-server")
 	tool(t, "ssh", "openssh-client")
@@ -266,11 +267,11 @@ func (l *lab) sshd(t *testing.T, host *natlab.Host) *sshServer {
 	}
 	hostPrivate, hostPublic := sshKey(t)
 	userPrivate, userPublic := sshKey(t)
-	config := file("sshd_config", strings.Join([]string{
+	config := file("sshd_config", strings.Join(append([]string{
 		"Port 22", "HostKey " + file("host", hostPrivate), "AuthorizedKeysFile " + file("authorized", userPublic),
 		"UsePAM no", "StrictModes no", "PermitRootLogin yes", "PasswordAuthentication no",
-		"PrintMotd no", "PrintLastLog no", "PidFile none", "",
-	}, "\n"))
+		"PrintMotd no", "PrintLastLog no", "PidFile none",
+	}, more...), "\n")+"\n")
 	cmd := host.Command(t.Context(), path, "-D", "-e", "-f", config)
 	var log bytes.Buffer
 	cmd.Stderr = &log
