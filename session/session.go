@@ -67,6 +67,22 @@ type Offer interface {
 	Reject(kind Kind, why string) error
 }
 
+// Outcome is what a service knows about the work it did for an offer.
+type Outcome struct {
+	// Exit is the exit code of the program that ran; nil if none has ended.
+	Exit *int
+	// Recording is the file that it was recorded in, or "".
+	Recording string
+}
+
+// Note tells whoever keeps a record of an offer what came of it; a later Note
+// replaces an earlier one. It does nothing if nobody does.
+func Note(o Offer, outcome Outcome) {
+	if keeper, ok := o.(interface{ Note(Outcome) }); ok {
+		keeper.Note(outcome)
+	}
+}
+
 // A Service is anything a peer can ask for.
 type Service interface {
 	// Name is the service's name and version.

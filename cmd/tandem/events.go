@@ -108,6 +108,8 @@ func describeEvent(ev node.Event) string {
 		}
 	case node.EventDenied:
 		return fmt.Sprintf("%s was refused: %s, %s. Nothing grants it.", who, ev.What, doing(ev.Action))
+	case node.EventUnlogged:
+		return fmt.Sprintf("%s was refused: %s, %s. %s.", who, ev.What, doing(ev.Action), ev.Reason)
 	case node.EventUnrecorded:
 		return fmt.Sprintf("The recording %s has ended: %s.", session.Printable(ev.Recording), ev.Reason)
 	case node.EventAsks:

@@ -15,7 +15,7 @@
 //
 // # Entries
 //
-// A line is an object in UTF-8, at most 16 KiB with its line feed:
+// A line is an object in UTF-8, at most 32 KiB with its line feed:
 //
 //	seq        number, from 1, one more with each entry, across files
 //	time       RFC 3339 in UTC with milliseconds; clocks may be set back
@@ -25,6 +25,7 @@
 //	service    string, such as "terminal/1"
 //	resource   string: what of the service was meant
 //	action     string: what was to be done to it
+//	detail     string: what exactly, such as a program and its arguments
 //	of         number: the seq of the "allowed" that this ends
 //	sent       number: bytes we sent to the peer
 //	received   number: bytes the peer sent
@@ -43,8 +44,8 @@
 //	refused    a peer was not let in
 //	allowed    a request of a peer was granted and is about to be served
 //	denied     a request of a peer was refused; of floods, some are only counted
-//	ended      what "of" names has ended well
-//	failed     what "of" names has ended otherwise: reason says how
+//	ended      what "of" names has ended; reason says how, if the peer just left
+//	failed     what "of" names has failed: reason says why
 //	repaired   the end of the log was no entry, as after a power failure, and was
 //	           removed; reason tells its size and its hash
 //	lost       entries that were on the disk are not there any more

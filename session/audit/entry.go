@@ -38,6 +38,7 @@ type Entry struct {
 	Service   string         `json:"service,omitempty"`
 	Resource  string         `json:"resource,omitempty"`
 	Action    string         `json:"action,omitempty"`
+	Detail    string         `json:"detail,omitempty"`
 	Of        uint64         `json:"of,omitempty"`
 	Sent      uint64         `json:"sent,omitempty"`
 	Received  uint64         `json:"received,omitempty"`
@@ -72,7 +73,7 @@ func hashOf(line []byte) Hash { return sha256.Sum256(line) }
 // The longest texts in an entry, in bytes; what is longer is cut. A text grows
 // sixfold at most where it is escaped, so that every entry fits a line.
 const (
-	maxLine = 16 << 10
+	maxLine = 32 << 10
 	maxName = 64
 	maxText = 512
 	maxPath = 1 << 10
@@ -82,7 +83,7 @@ const (
 func encode(e Entry) ([]byte, error) {
 	e.Time = e.Time.UTC().Truncate(time.Millisecond)
 	for text, limit := range map[*string]int{
-		&e.Name: maxName, &e.Service: maxName, &e.Action: maxName, &e.Resource: maxText, &e.Reason: maxText, &e.Recording: maxPath,
+		&e.Name: maxName, &e.Service: maxName, &e.Action: maxName, &e.Resource: maxText, &e.Detail: maxText, &e.Reason: maxText, &e.Recording: maxPath,
 	} {
 		*text = cut(*text, limit)
 	}
@@ -118,7 +119,7 @@ func decode(line []byte) (Entry, error) {
 func (e Entry) Printable() Entry {
 	e.Name = session.PrintableName(e.Name)
 	e.Outcome = Outcome(session.Printable(string(e.Outcome)))
-	for _, text := range []*string{&e.Service, &e.Resource, &e.Action, &e.Recording, &e.Reason} {
+	for _, text := range []*string{&e.Service, &e.Resource, &e.Action, &e.Detail, &e.Recording, &e.Reason} {
 		*text = session.Printable(*text)
 	}
 	return e

@@ -443,8 +443,8 @@ func TestInjection(t *testing.T) {
 	l, dir := open(t)
 	evil := "x\n{\"seq\":99,\"outcome\":\"approved\"}\n\u2028\u202e\x1b[2J\xff"
 	long := strings.Repeat("\x00", 1<<20)
-	l.mustAppend(t, Entry{Outcome: Denied, Name: evil, Service: evil, Resource: evil, Action: evil, Reason: evil})
-	l.mustAppend(t, Entry{Outcome: Denied, Name: long, Service: long, Resource: long, Action: long, Reason: long, Recording: long})
+	l.mustAppend(t, Entry{Outcome: Denied, Name: evil, Service: evil, Resource: evil, Action: evil, Detail: evil, Reason: evil})
+	l.mustAppend(t, Entry{Outcome: Denied, Name: long, Service: long, Resource: long, Action: long, Detail: long, Reason: long, Recording: long})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +453,7 @@ func TestInjection(t *testing.T) {
 		t.Fatalf("%+v, %+v", entries, r)
 	}
 	e := entries[0].Printable()
-	for _, text := range []string{e.Name, e.Service, e.Resource, e.Action, e.Reason} {
+	for _, text := range []string{e.Name, e.Service, e.Resource, e.Action, e.Detail, e.Reason} {
 		if text != session.Printable(text) {
 			t.Errorf("%q is shown", text)
 		}

@@ -14,17 +14,36 @@ type Dispatcher struct {
 	services   map[string]session.Service
 	authorizer session.Authorizer
 	observe    func(Activity)
+	record     *record // nil if none is kept
 	log        *slog.Logger
+}
+
+// DispatcherConfig is what a Dispatcher works with.
+type DispatcherConfig struct {
+	Authorizer session.Authorizer
+	// Services are each known by its Name; of two with the same, the later counts.
+	Services []session.Service
+	// Observe is told, from several goroutines, what becomes of each offer; nil
+	// tells nobody.
+	Observe func(Activity)
+	// Audit records each offer before it is served, and what came of it. An offer
+	// that can't be recorded is refused. nil keeps no record.
+	Audit Audit
+	// Detail says what exactly a request asks for, for the record; nil has no more
+	// to say than the header's names do.
+	Detail func(session.Header) string
+	Log    *slog.Logger
 }
 
 // Phase is how far an offer has come.
 type Phase string
 
-// The phases: an offer is denied, or it begins and ends.
+// The phases: an offer is denied, can't be recorded, or begins and ends.
 const (
-	Denied Phase = "denied"
-	Begun  Phase = "begun"
-	Ended  Phase = "ended"
+	Denied     Phase = "denied"
+	Unrecorded Phase = "unrecorded"
+	Begun      Phase = "begun"
+	Ended      Phase = "ended"
 )
 
 // Activity is what a peer did with an offer.
@@ -70,13 +89,19 @@ func checkRights(rights []grant.Right) error {
 	return nil
 }
 
-// NewDispatcher dispatches to services, each known by its Name (of two with the
-// same, the later counts), and tells observe, from several goroutines, what
-// becomes of each offer.
-func NewDispatcher(authorizer session.Authorizer, observe func(Activity), log *slog.Logger, services ...session.Service) *Dispatcher {
-	d := &Dispatcher{services: make(map[string]session.Service), authorizer: authorizer, observe: observe, log: log}
-	for _, s := range services {
+// NewDispatcher makes a Dispatcher.
+func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
+	d := &Dispatcher{
+		services: make(map[string]session.Service), authorizer: cfg.Authorizer, observe: cfg.Observe, log: cfg.Log,
+	}
+	for _, s := range cfg.Services {
 		d.services[s.Name()] = s
+	}
+	if d.observe == nil {
+		d.observe = func(Activity) {}
+	}
+	if cfg.Audit != nil {
+		d.record = &record{audit: cfg.Audit, detail: cfg.Detail, denied: make(map[session.PeerID]*deniedPeer)}
 	}
 	return d
 }
@@ -85,7 +110,7 @@ func NewDispatcher(authorizer session.Authorizer, observe func(Activity), log *s
 func (d *Dispatcher) Handle(ctx context.Context, o session.Offer) {
 	h := o.Header()
 	if err := checkHeader(h); err != nil {
-		d.reject(d.log, o, err)
+		d.deny(d.log, o, err)
 		return
 	}
 	log := d.log.With("peer", o.Peer().ID.Short(), "service", session.Printable(h.Service),
@@ -96,12 +121,19 @@ func (d *Dispatcher) Handle(ctx context.Context, o session.Offer) {
 	if err != nil {
 		log.Info("refused", "reason", err)
 		d.observe(Activity{Denied, o.Peer(), h, err})
-		d.reject(log, o, err)
+		d.deny(log, o, err)
 		return
 	}
 	service, ok := d.services[h.Service]
 	if !ok {
-		d.reject(log, o, session.Errorf("dispatch", session.Unsupported, "%s is not offered here", session.Printable(h.Service)))
+		d.deny(log, o, session.Errorf("dispatch", session.Unsupported, "%s is not offered here", session.Printable(h.Service)))
+		return
+	}
+	entry, err := d.record.allow(o)
+	if err != nil {
+		log.Error("refused", "reason", err)
+		d.observe(Activity{Unrecorded, o.Peer(), h, err})
+		d.reject(log, o, err)
 		return
 	}
 
@@ -128,10 +160,22 @@ func (d *Dispatcher) Handle(ctx context.Context, o session.Offer) {
 	cancel(nil)
 	<-watched
 	log.Info("ended", "reason", err)
+	if err := d.record.end(entry, revocable, err); err != nil {
+		log.Error("audit", "error", err) // it has been done; nothing more will be
+	}
 	d.observe(Activity{Ended, o.Peer(), h, err})
 	if err != nil {
 		d.reject(log, o, err) // no effect once accepted
 	}
+}
+
+// deny rejects an offer that is not granted, and records it: at best, for there
+// is nothing to be refused any more.
+func (d *Dispatcher) deny(log *slog.Logger, o session.Offer, why error) {
+	if err := d.record.deny(o, why); err != nil {
+		log.Error("audit", "error", err)
+	}
+	d.reject(log, o, why)
 }
 
 func (d *Dispatcher) reject(log *slog.Logger, o session.Offer, err error) {

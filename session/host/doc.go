@@ -81,4 +81,12 @@
 // rejected as invalid. Each offer a peer makes is
 // checked against the authorizer before its service sees it, and when the
 // permit ends the stream is reset and the service's context with it.
+//
+// # The record
+//
+// With an Audit, each offer that is granted is recorded before its service sees
+// it and once more when it has ended: with the bytes that passed, the exit code
+// and the recording, as far as the service knows them. An offer that can't be
+// recorded is rejected as unavailable. Refused offers are recorded too; of each
+// peer five a second after the first hundred, and the others are counted.
 package host

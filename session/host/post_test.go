@@ -277,7 +277,7 @@ func moveIn(t testing.TB, w *town, device *identity.Device, home, mailbox string
 	cfg := Config{
 		Device: device, Book: book, Post: r.box, Ledger: ledger, Log: log,
 		Contact: func() identity.Contact { return device.Contact(mailbox, nil) },
-		Handler: NewDispatcher(r.grants, func(Activity) {}, log, r.service).Handle,
+		Handler: NewDispatcher(DispatcherConfig{Authorizer: r.grants, Log: log, Services: []session.Service{r.service}}).Handle,
 		Link:    link.Config{Nonces: new(link.Nonces)},
 	}
 	for _, o := range options {

@@ -29,6 +29,7 @@ var errTimeout = errors.New("timeout")
 type conversation struct {
 	program *process
 	stream  session.Stream
+	exited  func(code int) // called once
 
 	write sync.Mutex // one frame at a time
 	ended atomic.Bool
@@ -96,6 +97,7 @@ func (c *conversation) serve(parent context.Context, timeout time.Duration) erro
 	})
 
 	exit := c.program.wait()
+	c.exited(exit.Code)
 	c.ended.Store(true)
 	linger(c.program.out, Linger)
 	linger(c.program.err, Linger)

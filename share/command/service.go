@@ -114,7 +114,9 @@ func (s *Service) Serve(ctx context.Context, offer session.Offer) error {
 		case <-over:
 		}
 	})
-	return newConversation(program, stream).serve(ctx, request.Timeout)
+	c := newConversation(program, stream)
+	c.exited = func(code int) { session.Note(offer, session.Outcome{Exit: &code}) }
+	return c.serve(ctx, request.Timeout)
 }
 
 // fail answers for a program that could not be started.
@@ -127,6 +129,7 @@ func fail(ctx context.Context, offer session.Offer, name string, why error) erro
 	if errors.Is(why, errNotExecutable) {
 		exit.Code = 126
 	}
+	session.Note(offer, session.Outcome{Exit: &exit.Code})
 	name = session.Printable(name)
 	frames := appendFrame(nil, stderr("tandem: "+name[:min(len(name), maxDir)]+": "+why.Error()+"\n"))
 	if _, err = stream.Write(appendFrame(frames, exit)); err == nil {

@@ -10,6 +10,8 @@
 //	identity/         the device key and name (package identity)
 //	peers             the known peers (package identity)
 //	invites/          what is left of each invite (package pairing)
+//	audit/            what peers asked for and got (package audit)
+//	recordings/       recordings of terminals, unless they go elsewhere
 //	lock              held by the one node that owns the mailbox and the socket
 //	run/control.sock  the control socket
 //

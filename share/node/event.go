@@ -22,7 +22,8 @@ const (
 	EventClosed   = "closed"   // Peer, What, Action, Reason: and ends
 	EventDenied   = "denied"   // Peer, What, Action, Reason: nothing grants it
 	EventAsks     = "asks"     // Peer, What, Viewer: a viewer of a terminal would like to type
-	// Of the last four, those of a peer that floods are counted in Unreported.
+	EventUnlogged = "unlogged" // Peer, What, Action, Reason: refused, as the audit log can't be written
+	// Of the last five, those of a peer that floods are counted in Unreported.
 	EventMissed = "missed" // Peer, Reason: they were let in and did not connect
 	EventLeft   = "left"   // Peer, Reason: the session has ended
 	EventEnded  = "ended"  // the share is over

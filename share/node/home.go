@@ -22,6 +22,9 @@ func (h Home) Recordings() string {
 	return filepath.Join(h.State, "recordings") + string(os.PathSeparator)
 }
 
+// auditLog is the folder of the audit log.
+func (h Home) auditLog() string { return filepath.Join(h.State, "audit") }
+
 // FindHome is TANDEM_HOME for both folders if it is set, and otherwise the
 // platform's: XDG_CONFIG_HOME and XDG_STATE_HOME or their defaults on Unix,
 // the user's Library or AppData folders elsewhere.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/session/audit"
 	"tandem/session/grant"
 	"tandem/session/host"
 	"tandem/session/identity"
@@ -69,6 +70,7 @@ type Node struct {
 	device   *identity.Device
 	book     *identity.Book
 	ledger   *pairing.Ledger
+	audit    *audit.Log
 	grants   *grant.Table
 	services *services
 	post     *post
@@ -175,7 +177,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, device: device, book: book, ledger: ledger, grants: &grant.Table{}, lock: held,
+		cfg: cfg, device: device, book: book, ledger: ledger, audit: audit.New(cfg.Home.auditLog()), grants: &grant.Table{}, lock: held,
 		requests: newRequests(),
 	}
 	key := device.MailboxKey()
@@ -189,7 +191,9 @@ func build(cfg Config, held *os.File) (*Node, error) {
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())
 	}
-	dispatcher := host.NewDispatcher(n.grants, n.observe, cfg.Log, n.services.list()...)
+	dispatcher := host.NewDispatcher(host.DispatcherConfig{
+		Authorizer: n.grants, Services: n.services.list(), Observe: n.observe, Audit: n.audit, Detail: requested, Log: cfg.Log,
+	})
 	n.host = host.New(host.Config{
 		Device: device, Contact: n.contact, Book: book, Post: n.post, Ledger: ledger,
 		Link: link.Config{
@@ -201,7 +205,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		Log:      cfg.Log,
 	})
 	n.own = newOwn(session.Peer{ID: device.ID(), Name: device.Name()},
-		host.NewDispatcher(everything{}, func(host.Activity) {}, cfg.Log, n.services.desk()...))
+		host.NewDispatcher(host.DispatcherConfig{Authorizer: everything{}, Services: n.services.desk(), Log: cfg.Log}))
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.work.Go(func() {
@@ -379,6 +383,7 @@ func (n *Node) Close() error {
 			errs = append(errs, e.Close())
 		}
 		n.work.Wait()
+		errs = append(errs, n.audit.Close())
 		if n.lock != nil {
 			errs = append(errs, n.lock.Close())
 		}

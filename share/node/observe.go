@@ -69,6 +69,8 @@ func (n *Node) observe(a host.Activity) {
 		if session.KindOf(a.Err) == session.Denied { // by the service itself, which looks closer
 			e.Event = EventDenied
 		}
+	case host.Unrecorded:
+		e.Event, e.Reason = EventUnlogged, a.Err.Error()
 	case host.Denied:
 		e.Event = EventDenied
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/session/audit"
 	"tandem/session/host"
 	"tandem/session/identity"
 	"tandem/session/pairing"
@@ -88,6 +89,10 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 	nameplate, err := n.post.nameplate(ctx)
 	stop()
 	if err != nil {
+		return nil, err
+	}
+	if err := n.record(audit.Invited, session.Peer{}, nameplate.Number, listRights(rights)); err != nil {
+		nameplate.Release()
 		return nil, err
 	}
 	told := new(sync.Once)
@@ -244,12 +249,20 @@ func (n *Node) admit(ctx context.Context, peer session.Peer, s Share, rights []R
 	n.emit(Event{Event: EventRequest, Peer: &peer, Words: words, Offers: rights})
 	err := s.Approve(ctx, Guest{Peer: peer, Words: words, Offers: rights})
 	if err == nil {
-		err = n.give(peer.ID, rights)
+		// What can't be recorded is not granted.
+		if err = n.record(audit.Approved, peer, "", listRights(rights)); err != nil {
+			err = host.ErrUnrecorded(err)
+		} else {
+			err = n.give(peer.ID, rights)
+		}
 	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		_, why := session.Public(err)
+		if err := n.record(audit.Refused, peer, "", why); err != nil {
+			n.cfg.Log.Error("audit", "error", err)
+		}
 		n.emit(Event{Event: EventRefused, Peer: &peer, Reason: why})
 		return nil, err
 	}

@@ -195,7 +195,9 @@ func (s *Service) serve(ctx context.Context, offer session.Offer, host bool) err
 		case <-over:
 		}
 	})
+	session.Note(offer, session.Outcome{Recording: t.recording})
 	err = v.serve(ctx, made)
+	session.Note(offer, session.Outcome{Exit: t.code(), Recording: t.recording})
 	if made && params.Hangup {
 		t.kill("the viewer that it was for has left")
 	}

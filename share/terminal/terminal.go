@@ -429,6 +429,17 @@ func (t *terminal) ended() bool {
 	return t.exit != nil
 }
 
+// code is the program's exit code, or nil while it runs.
+func (t *terminal) code() *int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.exit == nil {
+		return nil
+	}
+	code := t.exit.Code
+	return &code
+}
+
 // inputQueue is what one viewer has typed and the program has not taken yet.
 // The terminal's mu guards it.
 type inputQueue struct {
