@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
 	"tandem/session"
 )
 
@@ -35,6 +33,7 @@ type Log struct {
 	mu     sync.Mutex
 	closed bool
 	broken error // nothing can be appended any more
+	lock   *os.File
 	file   *os.File
 	number int    // of the file
 	size   int64  // of the file, as far as it has been read or written
@@ -102,24 +101,49 @@ func failure(err error) error {
 	return &session.Error{Op: "audit", Kind: kind, Text: "the audit log can't be written", Err: err, Hint: hint}
 }
 
-// locked runs work while no other process appends.
-func (l *Log) locked(work func() error) (err error) {
+// locked runs work while no other process appends. The lock's file stays open:
+// a process that has run out of files can still append.
+func (l *Log) locked(work func() error) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
 	if err := checkDir(l.dir); err != nil {
 		return err
 	}
-	path := filepath.Join(l.dir, lockName)
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return session.Errorf("audit", session.Invalid, "%s is not a regular file", path)
-	}
-	unlock, err := lockedfile.MutexAt(path).Lock()
-	if err != nil {
+	if err := l.openLock(); err != nil {
 		return err
 	}
-	defer unlock()
+	if err := lockFile(l.lock); err != nil {
+		return err
+	}
+	defer unlockFile(l.lock)
 	return work()
+}
+
+// openLock opens the lock's file, unless the one that is open is still it.
+func (l *Log) openLock() error {
+	path := filepath.Join(l.dir, lockName)
+	if l.lock != nil {
+		named, err := os.Lstat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		ours, err := l.lock.Stat()
+		if err != nil {
+			return err
+		}
+		if named != nil && os.SameFile(named, ours) {
+			return nil
+		}
+		_ = l.lock.Close()
+		l.lock = nil
+	}
+	f, err := openRegular(path, os.O_RDWR|os.O_CREATE)
+	if errors.Is(err, fs.ErrExist) { // another process was quicker
+		f, err = openRegular(path, os.O_RDWR)
+	}
+	l.lock = f
+	return err
 }
 
 // catchUp finds the end of the log. The lock is held.
@@ -364,6 +388,10 @@ func (l *Log) Close() error {
 	if l.file != nil {
 		err = errors.Join(err, l.file.Close())
 		l.file = nil
+	}
+	if l.lock != nil {
+		_ = l.lock.Close() // nothing was written to it
+		l.lock = nil
 	}
 	return err
 }
