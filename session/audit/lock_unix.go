@@ -12,7 +12,7 @@ import (
 func lockFile(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR { //nolint:errorlint // a system call's own error
+		if err != unix.EINTR {
 			return err
 		}
 	}
