@@ -188,7 +188,7 @@ func (r *renderer) run(l *line, x, end int) (next int) {
 		}
 	}
 	// Terminals differ in how wide such a thing is.
-	if c := l.cells[x]; next < end && (len(starts) > 1 || c.text < 0 || c.text >= 0x1f000) {
+	if c := l.cells[x]; next < end && !r.plain && (len(starts) > 1 || c.text < 0 || c.text >= 0x1f000) {
 		r.csi("", 'G', next+1)
 	}
 	return next
