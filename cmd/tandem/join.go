@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -49,6 +50,8 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 	}
 	out := newEvents(io, f, newPrompt(io))
 	met := false
+	notices := make(chan string, 4) // for who looks at the terminal
+	var attached atomic.Bool
 	cfg.Events = func(e node.Event) {
 		switch {
 		case f.json:
@@ -62,7 +65,14 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 				wordGroups(e.Words), wordGroups(e.Own))
 		case e.Event == node.EventJoined, e.Event == node.EventPath:
 			if line := out.line(e); line != "" && e.Event == node.EventPath {
-				notice(io, line)
+				if attached.Load() {
+					select {
+					case notices <- line:
+					default: // there are enough already
+					}
+				} else {
+					notice(io, line)
+				}
 			}
 		}
 	}
@@ -107,7 +117,8 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 		return stay(ctx, peer)
 	}
 	fmt.Fprintln(io.out, "Opening the terminal. Enter ~ . leaves it.")
-	return attach(ctx, io, f, peer, terminal.Request{Right: right}, recording)
+	attached.Store(true)
+	return attach(ctx, io, f, peer, terminal.Request{Right: right}, terminal.Options{Recording: recording, Notices: notices})
 }
 
 // printJoined shows who was reached and what they offer.
@@ -177,7 +188,7 @@ const historyLines = 500
 
 // attach connects this terminal to a peer's, and ends the program as the
 // remote one ended.
-func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request terminal.Request, recording *terminal.Recording) error {
+func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request terminal.Request, options terminal.Options) error {
 	out, ok := s.out.(*os.File)
 	if !ok {
 		return usagef("a terminal needs a standard output that is a file or terminal")
@@ -195,10 +206,8 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 		fmt.Fprintf(s.err, "Your locale %s is not UTF-8: characters beyond ASCII may look wrong. LANG=C.UTF-8 helps.\n", session.Printable(locale))
 	}
 	shown := false
-	options := terminal.Options{
-		Predict: c.Predict, Clipboard: c.Clipboard, Words: node.Words, Recording: recording,
-		Events: func(terminal.Event) { shown = true },
-	}
+	options.Predict, options.Clipboard, options.Words = c.Predict, c.Clipboard, node.Words
+	options.Events = func(terminal.Event) { shown = true }
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }
 	}

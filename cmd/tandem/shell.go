@@ -52,14 +52,14 @@ when you leave; "tandem shells" lists them. Exits as the program did, and with
 				at := node.Bound{Backend: b, Peer: peer}
 				if peer == node.Own {
 					request.Name = name
-					return attach(ctx, io, f, at, request, recording)
+					return attach(ctx, io, f, at, request, terminal.Options{Recording: recording})
 				}
 				request.Named = name
-				err := attach(ctx, io, f, at, request, recording)
+				err := attach(ctx, io, f, at, request, terminal.Options{Recording: recording})
 				if name != "" && session.KindOf(err) == session.Denied {
 					// It may be the one terminal that we were granted.
 					request.Name, request.Named = name, ""
-					if granted := attach(ctx, io, f, at, request, recording); session.KindOf(granted) != session.Denied {
+					if granted := attach(ctx, io, f, at, request, terminal.Options{Recording: recording}); session.KindOf(granted) != session.Denied {
 						return granted
 					}
 				}

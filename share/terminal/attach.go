@@ -38,6 +38,8 @@ type Options struct {
 	// reattaching…". nil writes it to the terminal in a line of its own, or
 	// nowhere if output is not a terminal.
 	Notice func(text string)
+	// Notices are more messages for the person, shown as Notice says.
+	Notices <-chan string
 	// Events, if not nil, is called for every event but Output and Taken, in order.
 	Events func(Event)
 }

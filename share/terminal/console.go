@@ -122,6 +122,9 @@ func openConsole(ctx context.Context, tty TTY, opts Options) (_ context.Context,
 	if c.shows || c.typed {
 		c.work.Go(c.watchSize)
 	}
+	if opts.Notices != nil {
+		c.work.Go(c.passNotices)
+	}
 	if size := tty.Size(); c.shows && c.typed && opts.Predict != "" && opts.Predict != PredictNever && !size.IsZero() {
 		// What is on the screen from here on is then known. Usually it is nothing.
 		_, _ = tty.Out.WriteString("\x1b[J")
@@ -260,6 +263,19 @@ func (c *console) beginScreen() error {
 	// A soft reset, usual tab stops, and a clear screen.
 	c.buf = append(c.buf, "\x1b[!p\x1b[?7h\x1b[?5W\x1b[H\x1b[J"...)
 	return c.write(c.buf)
+}
+
+// passNotices shows what others have to say to the person.
+func (c *console) passNotices() {
+	defer c.restoreOnPanic()
+	for {
+		select {
+		case text := <-c.opts.Notices:
+			c.notice("%s", text)
+		case <-c.closed:
+			return
+		}
+	}
 }
 
 // notice tells the person something on a line of its own.

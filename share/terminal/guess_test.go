@@ -98,3 +98,24 @@ func TestTakenComesBehindTheEcho(t *testing.T) {
 	v.input.taken += untold
 	step("so much that it would have to wait", 0, true, told+untold)
 }
+
+// TestNotices: what others tell the person comes between outputs, where the
+// predictor knows of it.
+func TestNotices(t *testing.T) {
+	_, guest := share(t, Config{Argv: []string{"/bin/cat"}})
+	d := newDesk(t, size80)
+	notices := make(chan string)
+	ended := d.sit(t.Context(), guest, Request{}, Options{Predict: PredictAlways, Notices: notices})
+	d.types("abc\r")
+	d.sees("abc\r\nabc\r\n")
+	notices <- "a new path\x1b[2J"
+	d.sees("\r\n[tandem: a new path")
+	if strings.Contains(d.seen(), "\x1b[2J") {
+		t.Errorf("a notice reached the terminal as it was: %q", d.seen())
+	}
+	d.types("\r~.")
+	if o := await(t, ended); o.err != nil || !o.Detached {
+		t.Errorf("%+v", o)
+	}
+	d.restored()
+}
