@@ -7,36 +7,32 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"tandem/session"
 	"tandem/session/audit"
 	"tandem/session/identity"
+	"tandem/share/command"
 	"tandem/share/forward"
+	"tandem/share/terminal"
 )
 
 // requested says for the audit log what exactly a request asks for: a
 // forward's target, or the program to run.
 func requested(h session.Header) string {
-	if h.Service == forward.ServiceName {
+	switch h.Service {
+	case forward.ServiceName:
 		return forward.Requested(h)
-	}
-	var params struct {
-		Argv []string `json:"argv"`
-	}
-	if json.Unmarshal(h.Params, &params) != nil {
-		return ""
-	}
-	words := make([]string, len(params.Argv))
-	for i, arg := range params.Argv {
-		words[i] = arg
-		if arg == "" || strings.ContainsAny(arg, " \t\n\"'\\") {
-			words[i] = strconv.Quote(arg)
+	case command.ServiceName:
+		return command.Requested(h)
+	case terminal.ServiceName:
+		var p terminal.Params
+		if json.Unmarshal(h.Params, &p) == nil && p.Argv != nil {
+			return fmt.Sprintf("%q", p.Argv)
 		}
 	}
-	return strings.Join(words, " ")
+	return ""
 }
 
 // record puts what happens at the door into the audit log, on the disk.
