@@ -244,7 +244,7 @@ func (c *conversation) feed() {
 func (c *conversation) pump(from *os.File, frame func([]byte) message) error {
 	buf := make([]byte, 32<<10)
 	for {
-		n, err := from.Read(buf)
+		n, err := readOutput(from, buf)
 		if n > 0 {
 			if err := c.send(frame(buf[:n])); err != nil {
 				return err
@@ -257,6 +257,18 @@ func (c *conversation) pump(from *os.File, frame func([]byte) message) error {
 			linger(from, Linger)
 		}
 	}
+}
+
+// readOutput reads what there is, also when the time for it is over: on a busy
+// host that may be before anybody has looked.
+func readOutput(from *os.File, buf []byte) (int, error) {
+	n, err := from.Read(buf)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if n = waiting(from, buf); n > 0 {
+			return n, nil
+		}
+	}
+	return n, err
 }
 
 func (c *conversation) send(m message) error {

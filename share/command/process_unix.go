@@ -115,6 +115,20 @@ func (p *process) signal(name signalName) {
 	}
 }
 
+// waiting reads what waits in the output, without waiting for more. It takes the
+// time limit off.
+func waiting(f *os.File, buf []byte) (n int) {
+	conn, err := f.SyscallConn()
+	if err != nil || f.SetReadDeadline(time.Time{}) != nil {
+		return 0
+	}
+	_ = conn.Read(func(fd uintptr) bool { // it fails if f has been closed
+		n, _ = syscall.Read(int(fd), buf) // nothing is an error, too
+		return true
+	})
+	return max(n, 0)
+}
+
 // linger makes the next reads of the output fail once it has been silent for d.
 func linger(f *os.File, d time.Duration) { _ = f.SetReadDeadline(time.Now().Add(d)) }
 
