@@ -207,6 +207,7 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 	}
 	shown := false
 	options.Predict, options.Clipboard, options.Words = c.Predict, c.Clipboard, node.Words
+	options.Rescue = rescueFolder(s)
 	options.Events = func(terminal.Event) { shown = true }
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }

@@ -23,14 +23,18 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	goio "io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/charmbracelet/fang"
 
 	"tandem/session"
+	"tandem/share/node"
+	"tandem/share/terminal"
 )
 
 // stdio is what a verb reads, writes and looks up; tests give their own.
@@ -56,7 +60,20 @@ func main() {
 	os.Exit(code)
 }
 
+// rescueFolder is where a tandem that uses a terminal leaves word of how it was,
+// in case it is killed.
+func rescueFolder(io stdio) string {
+	home, err := node.FindHome(io.env)
+	if err != nil {
+		return "" // the verb will say so
+	}
+	return filepath.Join(home.State, "run")
+}
+
 func run(ctx context.Context, args []string, io stdio) int {
+	if isTerminal(io.in) && terminal.Rescue(rescueFolder(io), io.in) {
+		fmt.Fprintln(io.err, "tandem: a tandem that was killed had left this terminal in its own modes; it is as before now.")
+	}
 	root := newRoot(io)
 	root.SetArgs(args)
 	root.SetIn(io.in)

@@ -14,6 +14,7 @@
 //	recordings/       recordings of terminals, unless they go elsewhere
 //	lock              held by the one node that owns the mailbox and the socket
 //	run/control.sock  the control socket
+//	run/tty-*         how the terminals were that tandems use at the moment
 //
 // One process at a time is the node of a home. A share beside it runs as a
 // second node: the same device, with a random mailbox of its own. When the node

@@ -31,6 +31,9 @@ type Options struct {
 	// a terminal that knows ECMA-48's sequences. The terminal is then cleared
 	// from the cursor on at the beginning.
 	Predict Prediction
+	// Rescue is a folder for what it takes to bring the terminal back should this
+	// process be killed; see Rescue. Empty means that nothing is kept for that.
+	Rescue string
 	// Words are the fingerprint of a peer, of which the list of viewers shows
 	// the beginning. nil leaves it out.
 	Words func(session.PeerID) []string

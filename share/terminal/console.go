@@ -107,13 +107,18 @@ func openConsole(ctx context.Context, tty TTY, opts Options) (_ context.Context,
 		})
 	}
 	if c.typed {
+		back := leave(opts.Rescue, tty.In)
 		state, err := term.MakeRaw(int(tty.In.Fd()))
 		if err != nil {
+			back()
 			close(c.closed)
 			c.work.Wait()
 			return nil, nil, errors.Join(fmt.Errorf("raw mode: %w", err), c.input.Close())
 		}
-		c.unraw = func() { _ = term.Restore(int(tty.In.Fd()), state) }
+		c.unraw = func() {
+			_ = term.Restore(int(tty.In.Fd()), state)
+			back()
+		}
 	}
 	go func() {
 		defer close(c.read)

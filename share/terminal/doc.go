@@ -146,9 +146,9 @@
 //	0x49 ASK      nothing: asks the host's person for the right to type. The roster
 //	              shows it until they have decided
 //	0x4a PONG     uint64: answers the PING of that number
-//	0x4b REDRAW   nothing: something else was shown on the viewer's screen. If the
-//	              viewer may type, the host makes the program redraw, once a second at
-//	              most; otherwise, with screen, it gets a SNAPSHOT
+//	0x4b REDRAW   nothing: something else was shown on the viewer's screen. With screen
+//	              it gets a SNAPSHOT; otherwise, if it may type, the program is made to
+//	              redraw. About one a second has an effect
 //
 // INPUT, RESIZE and END need the right "control"; from a viewer that only
 // watches, each ends its stream with "denied", and has no effect. From one that

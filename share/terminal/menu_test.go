@@ -158,16 +158,13 @@ func TestNoticeOverAFullScreenProgram(t *testing.T) {
 	}
 	d.sees("\x1b7\x1b[24;1H\x1b[0;7m\x1b[2K[tandem: bob")
 	d.sees("\x1b[0m\x1b8")
-	d.sees("redrawn")
+	d.sees("full") // the host's picture of it, after a while
 	d.forget()
 	d.types("~W")
 	d.sees("Who is at main")
-	time.Sleep(redrawEvery)
+	d.forget()
 	d.types("\r")
-	d.sees("redrawn")
-	if strings.Contains(d.seen(), "\x1b[?1049") {
-		t.Errorf("the list left the program's screen: %q", d.seen())
-	}
+	d.sees("full")
 	m.change(t, Do{What: DoEnd})
 	await(t, ended)
 	d.restored()

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"tandem/session"
 )
 
@@ -169,7 +171,7 @@ func (s *Service) serve(ctx context.Context, offer session.Offer, host bool) err
 	}
 	v := &viewer{
 		terminal: t, peer: offer.Peer(), host: host, granted: right, records: params.Record, size: params.Size,
-		screen: params.Screen, history: params.History,
+		screen: params.Screen, history: params.History, redrawing: rate.NewLimiter(rate.Every(redrawEvery), redrawBurst),
 	}
 	if made && t.locale != "" {
 		s.log.Warn("the program's locale is not UTF-8", "terminal", t.name, "locale", t.locale)

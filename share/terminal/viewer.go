@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"tandem/session"
 )
 
@@ -20,6 +22,9 @@ const (
 	// endEvery is how often it is typed while a program still reads: each of
 	// several programs, one after the other, meets the end of the same input.
 	endEvery = 250 * time.Millisecond
+	// redrawBurst is how many REDRAW frames have an effect at once; after that,
+	// one has every redrawEvery.
+	redrawBurst = 10
 	// pingEvery is how often a viewer's round trip is measured.
 	pingEvery = 5 * time.Second
 )
@@ -57,6 +62,7 @@ type viewer struct {
 	lastTyped    byte
 	typedAt      time.Time
 	pings        pings
+	redrawing    *rate.Limiter
 	// What the viewer has been told.
 	rosterVersion, sizeVersion, typingVersion int
 	news                                      takenNews
@@ -186,17 +192,19 @@ func (v *viewer) endsInput() (bool, error) {
 	return v.mayControl("end the input")
 }
 
-// redraws makes the program redraw, which is the effect of a moment's change of
-// size: who may not resize gets a snapshot.
+// redraws shows the viewer its screen once more: drawn by us, or else by the
+// program, which is the effect of a moment's change of size, and not for those
+// who may not resize.
 func (v *viewer) redraws() {
-	v.terminal.mu.Lock()
-	defer v.terminal.mu.Unlock()
+	t := v.terminal
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
-	case v.right == Control:
-		v.terminal.requestRedraw()
-	case v.screen:
+	case v.screen && v.redrawing.Allow():
 		v.stale = true
-		v.terminal.changed.Broadcast()
+		t.changed.Broadcast()
+	case !v.screen && v.right == Control:
+		t.requestRedraw()
 	}
 }
 
