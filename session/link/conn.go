@@ -144,7 +144,7 @@ func begin(ctx context.Context, config *Config, kind string, r role, peer sessio
 func (c *conn) firstAttempt(ctx context.Context) (*attempt, error) {
 	relays := c.config.relays(ctx, c.log)
 	return newAttempt(attemptConfig{
-		relayOnly: c.config.RelayOnly, relays: relays, network: c.config.network, observed: c.config.observed(),
+		directOnly: c.config.directOnly, relayOnly: c.config.RelayOnly, relays: relays, network: c.config.network, observed: c.config.observed(),
 		relayTLS: c.config.RelayTLS, log: c.log,
 	})
 }

@@ -204,7 +204,8 @@
 //	signed("tandem/lane/1", kind context idO idA nO nA fpO fpA)  of the trunk
 //
 // so what is signed for a lane is good for that number in that session alone.
-// A lane belongs to the session's peer or is refused. A session has at most eight
+// A lane belongs to the session's peer or is refused. It uses relays only if the
+// trunk does when it is opened. A session has at most eight
 // lanes, and a peer may offer 16 at once and then one a second; further offers are
 // dropped. A lane ends after 15 s without bulk data, after 10 s without a sign of
 // the peer, and with its trunk. It has no streams: one that is opened on it ends it.

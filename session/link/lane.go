@@ -218,19 +218,20 @@ func (ls *lanes) run(ctx context.Context, s *laneSignaler, r role) {
 func (ls *lanes) carry(ctx context.Context, s *laneSignaler, r role) error {
 	setup, cancel := context.WithTimeout(ctx, laneSetup)
 	defer cancel()
-	kind, peer := laneKind(s.number), ls.link.peer.ID
+	kind, peer, config := laneKind(s.number), ls.link.peer.ID, *ls.config
+	config.directOnly = s.trunk.path().Kind == session.Direct
 	var offer *envelope
 	if r == answerer {
 		var t *transcript
 		var err error
-		if offer, t, err = receiveOffer(setup, ls.config, kind, s); err != nil {
+		if offer, t, err = receiveOffer(setup, &config, kind, s); err != nil {
 			return err
 		}
 		if t.offerer != peer {
 			return refused("a lane offered by somebody else")
 		}
 	}
-	c, err := connect(setup, ls.config, kind, r, peer, offer, s, func(c *conn, st *sctp.Stream) {
+	c, err := connect(setup, &config, kind, r, peer, offer, s, func(c *conn, st *sctp.Stream) {
 		if st.StreamIdentifier() != laneChannel { // else our own opening of it comes second
 			c.fail(refused("the peer opened a stream on a lane"))
 		}

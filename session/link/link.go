@@ -94,6 +94,7 @@ type Config struct {
 	NoLanes bool
 
 	onLane         func(envelope) // takes the envelopes of lanes; nil on a lane, and without any
+	directOnly     bool           // no relays at all
 	leastWindow    uint32         // least congestion window of SCTP, in bytes; 0 is pion's
 	network        *network
 	wall           func() time.Time // what the clock on the wall says

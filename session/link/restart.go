@@ -61,7 +61,7 @@ func (r *roamer) begin(ctx context.Context, now time.Time, planned, directOnly b
 func (r *roamer) attempt(ctx context.Context, generation uint32, directOnly bool) (*attempt, error) {
 	config := r.conn.config
 	return newAttempt(attemptConfig{
-		generation: generation, directOnly: directOnly, relayOnly: config.RelayOnly,
+		generation: generation, directOnly: directOnly || config.directOnly, relayOnly: config.RelayOnly,
 		relays: config.relays(ctx, r.conn.log), network: config.network, observed: config.observed(),
 		relayTLS: config.RelayTLS, log: r.conn.log,
 	})
