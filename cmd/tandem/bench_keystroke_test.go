@@ -142,24 +142,26 @@ func (b *typists) idle(t *testing.T) {
 	rows := [][]string{{"round trip", "loss", "tandem p50", "p99", "ssh p50", "p99", "mosh p50", "p99", "tandem/ssh p50", "p99", "tandem/mosh p99"}}
 	for _, rtt := range keyRoundTrips {
 		for _, loss := range keyLosses {
-			b.link(rtt, 0)
-			screens := b.echoers(t)
-			b.lose(loss)
-			echoes := typeAll(t, screens, (*screen).typeKeys)
-			b.lose(0)
-			end(screens)
-			row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), fmt.Sprintf("%.0f %%", loss*100)}
-			for _, e := range echoes {
-				row = append(row, ms(e.quantile(0.5)), ms(e.quantile(0.99)))
-			}
-			tandem, ssh, mosh := echoes[0], echoes[1], echoes[2]
-			row = append(row, quotient(tandem, ssh, 0.5), quotient(tandem, ssh, 0.99), quotient(tandem, mosh, 0.99))
-			rows = append(rows, row)
-			if loss == 0 {
-				t.Logf("%v: over the round trip tandem takes %.2f ms (p50) and %.2f (p99), ssh %.2f and %.2f; goal 1 ms: %s", rtt,
-					over(tandem, rtt, 0.5), over(tandem, rtt, 0.99), over(ssh, rtt, 0.5), over(ssh, rtt, 0.99),
-					verdict(tandem.median() <= rtt+time.Millisecond))
-			}
+			t.Run(fmt.Sprintf("%dms,%.0f%%", rtt.Milliseconds(), loss*100), func(t *testing.T) {
+				b.link(rtt, 0)
+				screens := b.echoers(t)
+				b.lose(loss)
+				echoes := typeAll(t, screens, (*screen).typeKeys)
+				b.lose(0)
+				end(screens)
+				row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), fmt.Sprintf("%.0f %%", loss*100)}
+				for _, e := range echoes {
+					row = append(row, ms(e.quantile(0.5)), ms(e.quantile(0.99)))
+				}
+				tandem, ssh, mosh := echoes[0], echoes[1], echoes[2]
+				row = append(row, quotient(tandem, ssh, 0.5), quotient(tandem, ssh, 0.99), quotient(tandem, mosh, 0.99))
+				rows = append(rows, row)
+				if loss == 0 {
+					t.Logf("%v: over the round trip tandem takes %.2f ms (p50) and %.2f (p99), ssh %.2f and %.2f; goal 1 ms: %s", rtt,
+						over(tandem, rtt, 0.5), over(tandem, rtt, 0.99), over(ssh, rtt, 0.5), over(ssh, rtt, 0.99),
+						verdict(tandem.median() <= rtt+time.Millisecond))
+				}
+			})
 		}
 	}
 	fmt.Printf("\nEcho of a key, in ms, of %d, on an idle link:\n\n%s\n", keystrokes, table(rows))
@@ -175,34 +177,36 @@ func (b *typists) bulk(t *testing.T, file string) {
 	rows := [][]string{{"round trip", "loss", "tandem p50", "p99", "ssh p50", "p99", "mosh p50", "p99", "tandem get, Mbit/s", "ssh, Mbit/s"}}
 	for _, rtt := range keyRoundTrips {
 		for _, loss := range keyLosses {
-			b.link(rtt, bulkRate)
-			screens := b.echoers(t)
-			b.lose(loss)
-			ctx, cancel := context.WithCancel(t.Context())
-			get := b.typist.command(ctx, "get", "--json", b.peer+":"+file, filepath.Join(t.TempDir(), "big"))
-			cat := b.sshd.plain(ctx, b.guest, "cat", "/dev/urandom")
-			for _, cmd := range []*exec.Cmd{get, cat} {
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
+			t.Run(fmt.Sprintf("%dms,%.0f%%", rtt.Milliseconds(), loss*100), func(t *testing.T) {
+				b.link(rtt, bulkRate)
+				screens := b.echoers(t)
+				b.lose(loss)
+				ctx, cancel := context.WithCancel(t.Context())
+				get := b.typist.command(ctx, "get", "--json", b.peer+":"+file, filepath.Join(t.TempDir(), "big"))
+				cat := b.sshd.plain(ctx, b.guest, "cat", "/dev/urandom")
+				for _, cmd := range []*exec.Cmd{get, cat} {
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			time.Sleep(2*time.Second + 10*rtt) // until they have found the rate
-			begun, moved := time.Now(), b.moved()
-			echoes := typeAll(t, screens, (*screen).typeKeys)
-			took := time.Since(begun).Seconds()
-			now := b.moved()
-			cancel()
-			_, _ = get.Wait(), cat.Wait() // killed
-			b.lose(0)
-			end(screens)
-			row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), fmt.Sprintf("%.0f %%", loss*100)}
-			for _, e := range echoes {
-				row = append(row, ms(e.quantile(0.5)), ms(e.quantile(0.99)))
-			}
-			for i := range now {
-				row = append(row, fmt.Sprintf("%.1f", float64(now[i]-moved[i])*8/1e6/took))
-			}
-			rows = append(rows, row)
+				time.Sleep(2*time.Second + 10*rtt) // until they have found the rate
+				begun, moved := time.Now(), b.moved()
+				echoes := typeAll(t, screens, (*screen).typeKeys)
+				took := time.Since(begun).Seconds()
+				now := b.moved()
+				cancel()
+				_, _ = get.Wait(), cat.Wait() // killed
+				b.lose(0)
+				end(screens)
+				row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), fmt.Sprintf("%.0f %%", loss*100)}
+				for _, e := range echoes {
+					row = append(row, ms(e.quantile(0.5)), ms(e.quantile(0.99)))
+				}
+				for i := range now {
+					row = append(row, fmt.Sprintf("%.1f", float64(now[i]-moved[i])*8/1e6/took))
+				}
+				rows = append(rows, row)
+			})
 		}
 	}
 	fmt.Printf("\nEcho of a key, in ms, of %d, while a file fills a path of %d Mbit/s:\n\n%s\n", keystrokes, bulkRate/1_000_000, table(rows))
@@ -221,18 +225,20 @@ func (b *typists) predicted(t *testing.T) {
 	rows := [][]string{{"round trip", "loss", "tandem at once", "p50", "p90", "mosh at once", "p50", "p90"}}
 	for _, rtt := range keyRoundTrips[1:] {
 		for _, loss := range keyLosses {
-			b.link(rtt, 0)
-			screens := []*screen{b.shell(t, "auto", prompting), moshTo(t, b.guest, b.rival, "adaptive", prompting)}
-			settle(t, screens, "hmm")
-			b.lose(loss)
-			shown := typeAll(t, screens, (*screen).typeLines)
-			b.lose(0)
-			end(screens)
-			row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), fmt.Sprintf("%.0f %%", loss*100)}
-			for _, s := range shown {
-				row = append(row, fmt.Sprintf("%.0f %%", s.below(rtt/2)*100), ms(s.quantile(0.5)), ms(s.quantile(0.9)))
-			}
-			rows = append(rows, row)
+			t.Run(fmt.Sprintf("%dms,%.0f%%", rtt.Milliseconds(), loss*100), func(t *testing.T) {
+				b.link(rtt, 0)
+				screens := []*screen{b.shell(t, "auto", prompting), moshTo(t, b.guest, b.rival, "adaptive", prompting)}
+				settle(t, screens, "hmm")
+				b.lose(loss)
+				shown := typeAll(t, screens, (*screen).typeLines)
+				b.lose(0)
+				end(screens)
+				row := []string{fmt.Sprintf("%d ms", rtt.Milliseconds()), fmt.Sprintf("%.0f %%", loss*100)}
+				for _, s := range shown {
+					row = append(row, fmt.Sprintf("%.0f %%", s.below(rtt/2)*100), ms(s.quantile(0.5)), ms(s.quantile(0.9)))
+				}
+				rows = append(rows, row)
+			})
 		}
 	}
 	fmt.Printf("\nFrom a key to its character on the screen, in ms, of %d in lines of %d; at once is within half a round trip:\n\n%s\n",
