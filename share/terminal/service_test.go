@@ -783,17 +783,43 @@ func TestUnacknowledgedOutputIsBounded(t *testing.T) {
 	}
 }
 
+// TestInterruptDuringFlood counts in bytes what is a round trip to type the
+// interrupt and one for what is under way by then: a window of output and what
+// the kernel holds. After it nothing of the flood comes.
 func TestInterruptDuringFlood(t *testing.T) {
-	_, guest := share(t, Config{}, sessiontest.Delay(5*time.Millisecond))
+	_, guest := share(t, Config{}, sessiontest.Delay(25*time.Millisecond))
 	w := attach(t, guest, Request{Params: Params{Size: size80}})
 	w.types("yes\n")
 	w.until("much output", func() bool { return len(w.output) > 1<<20 })
 	w.forget()
 	w.types("\x03")
-	w.sees("^C")
-	// No more was under way than the window and what the kernel holds.
+	w.until("the prompt", func() bool {
+		_, after, ok := bytes.Cut(w.output, []byte("^C"))
+		return ok && bytes.Contains(after, []byte("$ "))
+	})
 	if n := bytes.Index(w.seen(), []byte("^C")); n > Window+128<<10 {
 		t.Errorf("%d bytes came before the interrupt showed", n)
+	}
+	w.forget()
+	w.types("echo la''st\n")
+	w.sees("last")
+	if seen := w.seen(); bytes.Contains(seen, []byte("y\r\ny\r\n")) {
+		t.Errorf("the flood goes on: %.100q", seen)
+	}
+}
+
+// TestShellThatExitsAtOnce: each viewer gets its output and status, and the next
+// one a new terminal.
+func TestShellThatExitsAtOnce(t *testing.T) {
+	s, guest := share(t, Config{Argv: []string{"/bin/sh", "-c", "echo gone; exit 3"}})
+	for range 20 {
+		w := attach(t, guest, Request{})
+		if got := w.exits(); got.Code != 3 || !w.welcome.Made || !bytes.Contains(w.seen(), []byte("gone\r\n")) {
+			t.Errorf("%+v with %q, made: %v", got, w.seen(), w.welcome.Made)
+		}
+	}
+	if n := len(s.Terminals()); n != 1 {
+		t.Errorf("%d terminals are left", n)
 	}
 }
 
