@@ -321,7 +321,9 @@ func (s *Screen) setAlternate(mode int) {
 		return
 	}
 	s.alternate = mode
-	if mode != 0 {
+	if mode == 0 {
+		s.savedOnAlt = false
+	} else {
 		// Nothing of an earlier alternate screen is left.
 		s.kitty[1] = nil
 		for _, l := range s.alt.lines {
