@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"io"
 	"io/fs"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -45,6 +46,7 @@ func ServeDAV(t *Tree) (*DAV, error) {
 			Prefix: "/" + d.token, FileSystem: davTree{t}, LockSystem: webdav.NewMemLS(),
 		}),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 32 << 10,
+		ErrorLog: log.New(io.Discard, "", 0), // what went wrong, the client hears
 	}
 	go func() {
 		defer close(d.done)

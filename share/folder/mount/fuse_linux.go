@@ -95,6 +95,30 @@ var (
 
 func (n *node) path() string { return n.Path(n.Root()) }
 
+// grace is how long a call goes on after a signal has come for its caller.
+const grace = 2 * time.Second
+
+// unhurried is ctx that ends only a while after an interrupt. A program that
+// gets a harmless signal, such as Go's runtime sends itself all the time, does
+// not expect a file system to give up for it; one that is to be killed should
+// not have to wait for a peer that has gone.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	slow, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-slow.Done():
+		}
+	})
+	return slow, func() {
+		stop()
+		cancel()
+	}
+}
+
 // attributes fills in what a program sees of e.
 func attributes(e folder.Entry, out *fuse.Attr) {
 	out.Mode = mode(e)
@@ -127,6 +151,8 @@ func (n *node) child(ctx context.Context, e folder.Entry) *fs.Inode {
 }
 
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	ctx, done := unhurried(ctx)
+	defer done()
 	path := join(n.path(), name)
 	e, err := n.tree.Stat(ctx, path)
 	if session.KindOf(err) == session.Invalid { // a name that nothing there can have
@@ -140,6 +166,8 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 }
 
 func (n *node) Getattr(ctx context.Context, h fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	ctx, done := unhurried(ctx)
+	defer done()
 	e, err := n.tree.Stat(ctx, n.path())
 	if open, ok := h.(*handle); ok && err != nil && session.KindOf(err) == session.NotFound {
 		e, err = folder.Entry{Size: open.file.Size(), MTime: time.Now().UnixNano()}, nil // removed, and still open
@@ -152,6 +180,8 @@ func (n *node) Getattr(ctx context.Context, h fs.FileHandle, out *fuse.AttrOut) 
 }
 
 func (n *node) Setattr(ctx context.Context, h fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	ctx, done := unhurried(ctx)
+	defer done()
 	path := n.path()
 	if size, ok := in.GetSize(); ok {
 		if err := n.truncate(ctx, path, h, int64(size)); err != nil {
@@ -194,6 +224,8 @@ func (n *node) truncate(ctx context.Context, path string, h fs.FileHandle, size 
 }
 
 func (n *node) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
+	ctx, done := unhurried(ctx)
+	defer done()
 	entries, err := n.tree.List(ctx, n.path())
 	if err != nil {
 		return nil, errno(err)
@@ -206,6 +238,8 @@ func (n *node) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
 }
 
 func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	ctx, done := unhurried(ctx)
+	defer done()
 	var f *File
 	var err error
 	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
@@ -220,6 +254,8 @@ func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, s
 }
 
 func (n *node) Create(ctx context.Context, name string, _ uint32, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	ctx, done := unhurried(ctx)
+	defer done()
 	path := join(n.path(), name)
 	f, err := n.tree.Create(ctx, path, mode&0o100 != 0)
 	if err != nil {
@@ -231,6 +267,8 @@ func (n *node) Create(ctx context.Context, name string, _ uint32, mode uint32, o
 }
 
 func (n *node) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	ctx, done := unhurried(ctx)
+	defer done()
 	path := join(n.path(), name)
 	if err := n.tree.Mkdir(ctx, path); err != nil {
 		return nil, errno(err)
@@ -241,10 +279,14 @@ func (n *node) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.Entry
 }
 
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
+	ctx, done := unhurried(ctx)
+	defer done()
 	return errno(n.tree.Remove(ctx, join(n.path(), name)))
 }
 
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
+	ctx, done := unhurried(ctx)
+	defer done()
 	path := join(n.path(), name)
 	entries, err := n.tree.List(ctx, path)
 	if err != nil {
@@ -257,6 +299,8 @@ func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
 }
 
 func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	ctx, done := unhurried(ctx)
+	defer done()
 	if flags&^uint32(unix.RENAME_NOREPLACE) != 0 {
 		return syscall.EINVAL
 	}
@@ -271,6 +315,8 @@ func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 }
 
 func (h *handle) Read(ctx context.Context, p []byte, offset int64) (fuse.ReadResult, syscall.Errno) {
+	ctx, done := unhurried(ctx)
+	defer done()
 	n, err := h.file.ReadAt(ctx, p, offset)
 	if err != nil {
 		return nil, errno(err)
@@ -284,9 +330,14 @@ func (h *handle) Write(_ context.Context, p []byte, offset int64) (uint32, sysca
 }
 
 // Flush is called by close(2), which can still say that something went wrong.
-func (h *handle) Flush(ctx context.Context) syscall.Errno { return errno(h.file.Sync(ctx)) }
+// Signals don't interrupt it: what was written would be lost.
+func (h *handle) Flush(ctx context.Context) syscall.Errno {
+	return errno(h.file.Sync(context.WithoutCancel(ctx)))
+}
 
-func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno { return errno(h.file.Sync(ctx)) }
+func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
+	return errno(h.file.Sync(context.WithoutCancel(ctx)))
+}
 
 func (h *handle) Release(context.Context) syscall.Errno {
 	h.file.Close()
@@ -316,6 +367,8 @@ func errno(err error) syscall.Errno {
 		return syscall.ENOTSUP
 	case session.Changed:
 		return syscall.ESTALE
+	case session.Canceled:
+		return syscall.EINTR
 	case session.Internal:
 		if errors.As(err, &number) {
 			return number
