@@ -345,44 +345,6 @@ func has(events []Event, want Event) bool {
 	return false
 }
 
-// TestViewOnly is trust rule 5: who may only watch has no effect, whatever it
-// sends.
-func TestViewOnly(t *testing.T) {
-	s, guest := share(t, Config{})
-	w := attach(t, guest, Request{Right: View})
-	if err := w.fails(); session.KindOf(err) != session.NotFound {
-		t.Errorf("a viewer made a terminal: %v", err)
-	}
-	host := attach(t, guest, Request{Params: Params{Size: size80}})
-	host.sees("$ ")
-	for name, frame := range map[string]message{
-		"input": input("echo ow''ned\n"), "resize": resize{40, 10}, "end": end{},
-		"output": Output{Offset: 0, Data: []byte("owned")}, "exit": Exit{}, "size": Size{40, 10}, "roster": Roster{}, "taken": Taken(0),
-		"gap": Gap{0, 1}, "welcome": Welcome{Terminal: strings.Repeat("00", 16), Right: Control, Size: size80},
-	} {
-		view := attach(t, guest, Request{Right: View, Params: Params{Size: Size{20, 5}}})
-		view.until("the welcome", func() bool { return view.welcome.Right == View })
-		if _, err := view.st.Write(appendFrame(nil, frame)); err != nil {
-			t.Fatal(err)
-		}
-		want := session.Invalid
-		if kind := frame.frameType(); kind == typeInput || kind == typeResize || kind == typeEnd {
-			want = session.Denied
-		}
-		if err := view.fails(); session.KindOf(err) != want {
-			t.Errorf("%s: %v, want %s", name, err, want)
-		}
-	}
-	host.types("echo sti''ll here\n")
-	host.sees("still here")
-	if strings.Contains(string(host.seen()), "owned") || s.Terminals()[0].Size != size80 {
-		t.Errorf("a viewer had an effect: %v, %q", s.Terminals()[0].Size, host.seen())
-	}
-	// It does see.
-	view := attach(t, guest, Request{Right: View})
-	view.sees("still here")
-}
-
 // TestHostileViewer: what one viewer does wrong costs it its stream, and costs
 // nobody else anything.
 func TestHostileViewer(t *testing.T) {

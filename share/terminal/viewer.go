@@ -105,6 +105,9 @@ func (v *viewer) serve(ctx context.Context, made bool) error {
 	err := v.err
 	t.mu.Unlock()
 	kind := session.KindOf(err)
+	if kind == session.Invalid || kind == session.TooLarge {
+		t.log.Warn("refused: this viewer breaks the rules", "viewer", v.number, "peer", v.peer.ID.Short(), "error", err)
+	}
 	t.detach(v, kind == session.Revoked || kind == session.Denied)
 	return err
 }
