@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"tandem/session"
 	"tandem/session/audit"
 	"tandem/share/folder"
+	"tandem/share/terminal"
 	"tandem/signaling/server"
 	"tandem/signaling/signalingtest"
 )
@@ -69,6 +71,43 @@ func TestAudit(t *testing.T) {
 		return nil
 	}, func(error) {})
 	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestRefusedTypingIsRecorded: who may only watch a terminal and types into it
+// anyway is in the log for that.
+func TestRefusedTypingIsRecorded(t *testing.T) {
+	url := signalingtest.Start(t, server.Config{}).URL
+	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
+	shared := alice.share(t, Share{Terminal: true, ViewOnly: true})
+	bob.meet(t, shared.Code)
+	s := bob.host.Session(alice.device.ID())
+	stream, err := s.Open(within(t), session.Header{Service: terminal.ServiceName, Action: string(terminal.View)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Write([]byte("\x41\x00\x00\x00\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.SetDeadline(time.Now().Add(soon))
+	if _, err := io.Copy(io.Discard, stream); session.KindOf(err) != session.Denied {
+		t.Error(err)
+	}
+	err = ReadAudit(within(t), alice.cfg.Home, AuditFilter{Peer: "bob", Service: "terminal", Follow: true}, func(e AuditEntry) error {
+		switch e.Outcome {
+		case audit.Allowed:
+			return nil
+		case audit.Failed:
+			if e.Action != "view" || !strings.Contains(e.Reason, "not type") {
+				t.Errorf("%+v", e)
+			}
+		default:
+			t.Errorf("%+v", e)
+		}
+		return io.EOF
+	}, func(err error) { t.Error(err) })
+	if !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

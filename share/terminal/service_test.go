@@ -747,7 +747,8 @@ func TestUnacknowledgedOutputIsBounded(t *testing.T) {
 
 // TestInterruptDuringFlood counts in bytes what is a round trip to type the
 // interrupt and one for what is under way by then: a window of output and what
-// the kernel holds. After it nothing of the flood comes.
+// the kernel holds: less than the two windows of two round trips. After it nothing
+// of the flood comes.
 func TestInterruptDuringFlood(t *testing.T) {
 	_, guest := share(t, Config{}, sessiontest.Delay(25*time.Millisecond))
 	w := attach(t, guest, Request{Params: Params{Size: size80}})
