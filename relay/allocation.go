@@ -34,6 +34,7 @@ type allocation struct {
 	// expires is when it ends unless refreshed, as a duration since the server
 	// started; 0 until pion has said so.
 	expires atomic.Int64
+	sent    atomic.Bool // the client has sent a peer something, lately: see Drain
 	once    sync.Once
 
 	mu          sync.RWMutex
@@ -144,6 +145,9 @@ func (a *allocation) ending() bool {
 
 // toPeer carries d from the client, through out.
 func (a *allocation) toPeer(d datagram, to netip.AddrPort, r route, out *batch) {
+	if !a.sent.Load() { // so that its cache line stays where it is
+		a.sent.Store(true)
+	}
 	if !a.server.account(a.owner, d.len()) {
 		return
 	}

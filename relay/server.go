@@ -468,10 +468,19 @@ func (s *Server) Addrs() (udp, tcp, tls []netip.AddrPort) {
 	return udp, tcp, tls
 }
 
+// silence is how long a client that uses its allocation never is silent: ICE
+// asks for consent at least every 6 s (RFC 7675, section 5.1), and some requests
+// are lost. A client that vanished leaves an allocation for up to an hour.
+const silence = 8 * time.Second
+
 // Drain refuses new allocations and new connections, serves the allocations
-// there are until the last has ended or ctx has, and closes the server. The
-// error is the context's if it ended first.
+// there are until the last has ended, none was used for 8 s, or ctx has ended,
+// and closes the server. The error is the context's if it ended first.
 func (s *Server) Drain(ctx context.Context) error {
+	return s.drain(ctx, silence)
+}
+
+func (s *Server) drain(ctx context.Context, silence time.Duration) error {
 	s.mu.Lock()
 	s.draining = true
 	s.checkEmpty()
@@ -479,13 +488,37 @@ func (s *Server) Drain(ctx context.Context) error {
 	for _, f := range s.streams {
 		f.stopListening()
 	}
-	var err error
-	select {
-	case <-s.empty:
-	case <-ctx.Done():
-		err = ctx.Err()
+	return errors.Join(s.awaitClients(ctx, silence), s.Close())
+}
+
+// awaitClients returns when a server that drains has nobody to serve any more.
+func (s *Server) awaitClients(ctx context.Context, silence time.Duration) error {
+	s.sent() // what came before doesn't count
+	tick := time.NewTicker(silence)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.empty:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			if !s.sent() {
+				s.log.Info("the allocations that are left have no users", "allocations", s.Allocations())
+				return nil
+			}
+		}
 	}
-	return errors.Join(err, s.Close())
+}
+
+// sent reports whether a client has sent its peers anything since the last call.
+func (s *Server) sent() (any bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, a := range s.allocations {
+		any = a.sent.Swap(false) || any
+	}
+	return any
 }
 
 // Close ends every allocation and connection at once and returns when nothing

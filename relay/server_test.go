@@ -433,6 +433,28 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrainOfVanishedClients: a client that is gone without a word keeps nobody
+// waiting, and one that uses its allocation is not taken for it.
+func TestDrainOfVanishedClients(t *testing.T) {
+	s := newServer(t)
+	allocate(t, connect(t, s, "gone"))
+	relayed := allocate(t, connect(t, s, "here"))
+	if s.sent() {
+		t.Error("an allocation alone counts as use")
+	}
+	for range 2 {
+		converse(t, relayed, newPeer(t, "127.0.0.1"))
+		if !s.sent() || s.sent() {
+			t.Error("use counts never, or for ever")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	if err := s.drain(ctx, 10*time.Millisecond); err != nil || s.Allocations() != 0 {
+		t.Errorf("Drain = %v, with %d allocations left", err, s.Allocations())
+	}
+}
+
 func TestDrainGivesUp(t *testing.T) {
 	s := newServer(t)
 	allocate(t, connect(t, s, "u"))

@@ -175,13 +175,22 @@ func runServer(ctx context.Context, io stdio, f *flags, o serverOptions) error {
 		return err
 	case <-ctx.Done():
 	}
-	log.Info("draining", "clients", s.Clients())
+	relayed := 0
+	if turn != nil {
+		relayed = turn.Allocations()
+	}
+	log.Info("draining", "clients", s.Clients(), "relayed", relayed)
 	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.drain)
 	defer cancel()
 	var draining errgroup.Group
 	draining.Go(func() error { return s.Drain(drainCtx) })
 	if turn != nil {
-		draining.Go(func() error { return turn.Drain(drainCtx) })
+		draining.Go(func() error {
+			if err := turn.Drain(drainCtx); err != nil {
+				return fmt.Errorf("relayed connections were in use until the end: %w", err)
+			}
+			return nil
+		})
 	}
 	if err := draining.Wait(); err != nil {
 		log.Warn("some clients did not leave in time", "error", err)
