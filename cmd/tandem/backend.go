@@ -62,12 +62,20 @@ func withBackend(ctx context.Context, io stdio, f *flags, use func(context.Conte
 		return err
 	}
 	err = use(ctx, b)
-	if own, ok := b.(interface {
-		Linger(ctx context.Context, waiting func())
-	}); ok {
-		own.Linger(ctx, func() {
-			fmt.Fprintln(io.err, "tandem: other tandem commands go on through this one; it waits for them, and Ctrl-C ends them.")
-		})
-	}
+	linger(ctx, io, b)
 	return errors.Join(err, b.Close())
+}
+
+// linger waits for the other verbs that use a node of ours, which is about to
+// be closed, unless ctx has ended.
+func linger(ctx context.Context, io stdio, b node.Backend) {
+	own, ok := b.(interface {
+		Linger(ctx context.Context, waiting func())
+	})
+	if !ok || ctx.Err() != nil {
+		return
+	}
+	own.Linger(ctx, func() {
+		fmt.Fprintln(io.err, "tandem: other tandem commands go on through this one; it waits for them, and Ctrl-C ends them.")
+	})
 }

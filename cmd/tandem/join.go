@@ -118,7 +118,9 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 	}
 	fmt.Fprintln(io.out, "Opening the terminal. Enter ~ . leaves it.")
 	attached.Store(true)
-	return attach(ctx, io, f, peer, terminal.Request{Right: right}, terminal.Options{Recording: recording, Notices: notices})
+	err = attach(ctx, io, f, peer, terminal.Request{Right: right}, terminal.Options{Recording: recording, Notices: notices})
+	linger(ctx, io, b)
+	return err
 }
 
 // printJoined shows who was reached and what they offer.
