@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"tandem/share/terminal"
 	"tandem/signaling/server"
 	"tandem/signaling/signalingtest"
 )
@@ -189,5 +190,21 @@ func TestTrustRevocationEndsSSH(t *testing.T) {
 	}
 	if l, err := client.Listen("tcp", "127.0.0.1:0"); err == nil {
 		t.Errorf("listening on %v", l.Addr())
+	}
+}
+
+// TestSizesOfSSH: what a client of ssh calls its window is one that a terminal
+// can have, or none.
+func TestSizesOfSSH(t *testing.T) {
+	for asked, want := range map[[2]uint32]terminal.Size{
+		{65535, 65535}:     {Cols: terminal.MaxSize, Rows: terminal.MaxSize},
+		{1<<32 - 1, 1}:     {Cols: terminal.MaxSize, Rows: 1},
+		{1 << 16, 1 << 16}: {Cols: terminal.MaxSize, Rows: terminal.MaxSize},
+		{80, 24}:           {Cols: 80, Rows: 24},
+		{0, 24}:            {},
+	} {
+		if got := cells(asked[0], asked[1]); got != want {
+			t.Errorf("%v: %v", asked, got)
+		}
 	}
 }

@@ -39,12 +39,6 @@ type launch struct {
 // startProcess fails with NotFound or Denied if the program itself is missing
 // or can't be executed, and with Unavailable if the host can't start anything.
 func startProcess(l launch) (*process, error) {
-	unavailable := func(err error) error {
-		if what := shared.Shortage(err); what != "" {
-			return &session.Error{Op: "start terminal", Kind: session.Busy, Text: "the host can't start a terminal now: " + what, Err: err}
-		}
-		return &session.Error{Op: "start terminal", Kind: session.Unavailable, Text: "the host can't start a terminal now", Err: err}
-	}
 	if info, err := os.Stat(l.dir); l.dir != "" && (err != nil || !info.IsDir()) {
 		return nil, unavailable(errors.Join(err, errors.New("the folder to start in is not there")))
 	}
@@ -62,7 +56,7 @@ func startProcess(l launch) (*process, error) {
 
 	master, slave, err := pty.Open()
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, noPTY(err)
 	}
 	defer func() { _ = slave.Close() }()
 	if err := setSize(master, l.size); err != nil {
@@ -86,6 +80,32 @@ func startProcess(l launch) (*process, error) {
 		return nil, unavailable(err)
 	}
 	return &process{cmd: cmd, master: pollable}, nil
+}
+
+// unavailable is why the host can't start anything, in words for the viewer.
+func unavailable(err error) error {
+	if what := shared.Shortage(err); what != "" {
+		return &session.Error{Op: "start terminal", Kind: session.Busy, Text: "the host can't start a terminal now: " + what + "; try again when something there has ended", Err: err}
+	}
+	return &session.Error{Op: "start terminal", Kind: session.Unavailable, Text: "the host can't start a terminal now", Err: err}
+}
+
+// noPTY is unavailable for a pseudo-terminal that can't be made, with what there
+// is to do.
+func noPTY(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC): // pts(4): more than kernel.pty.max, or than devpts allows
+		return &session.Error{
+			Op: "start terminal", Kind: session.Busy, Err: err,
+			Text: "the host can't start a terminal now: it has no pseudo-terminals left; end a terminal there, or raise its limit (kernel.pty.max)",
+		}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return &session.Error{
+			Op: "start terminal", Kind: session.Unavailable, Err: err,
+			Text: "the host can't start a terminal: it has no /dev/ptmx that tandem may use; mount devpts there, or use tandem exec, which needs none",
+		}
+	}
+	return unavailable(err)
 }
 
 // wait returns when the program has ended. It is called once.
