@@ -368,7 +368,12 @@ func errno(err error) syscall.Errno {
 	case session.Changed:
 		return syscall.ESTALE
 	case session.Canceled:
-		return syscall.EINTR
+		// Only for who was interrupted: a program that is told so tries again, and
+		// would do that for ever with a session that has ended.
+		var ended *session.Error
+		if !errors.As(err, &ended) {
+			return syscall.EINTR
+		}
 	case session.Internal:
 		if errors.As(err, &number) {
 			return number
