@@ -78,10 +78,10 @@ func TestCarrierIsBounded(t *testing.T) {
 func TestGovernorForgetsRoundTrips(t *testing.T) {
 	var g governor
 	now := time.Unix(100, 0)
-	g.roundTrip(10*time.Millisecond, now)
+	g.roundTrip(10*time.Millisecond, 1<<20, now)
 	for range 3 {
 		now = now.Add(rttWindow + time.Second)
-		g.roundTrip(50*time.Millisecond, now)
+		g.roundTrip(50*time.Millisecond, 1<<20, now)
 	}
 	if got := g.minRTT(); got != 50*time.Millisecond {
 		t.Errorf("%v", got)

@@ -176,6 +176,10 @@ func (ch *channel) write(b []byte) error {
 	}
 	ch.sent.Add(uint64(len(b)))
 	ch.conn.carrier.use()
+	select {
+	case ch.conn.urged <- struct{}{}:
+	default:
+	}
 	ch.conn.copies.sent(ch.id, ch.written, b)
 	ch.written++
 	return nil

@@ -54,6 +54,7 @@ type conn struct {
 	sctp    *sctp.Association
 	control *datachannel.DataChannel
 	copies  *copies
+	urged   chan struct{} // something was handed to SCTP
 
 	// confirmed is set when the peer's S3 has been verified; ready is closed
 	// when the peer is known to have verified ours.
@@ -120,7 +121,7 @@ func begin(ctx context.Context, config *Config, kind string, r role, peer sessio
 	}
 	c = &conn{
 		config: config, role: r, log: log, cert: cert, carrier: newCarrier(), out: newOutbox(), onStream: onStream,
-		localInit: localInit, ready: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
+		localInit: localInit, urged: make(chan struct{}, 1), ready: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
 		settled: make(chan struct{}), finished: make(chan struct{}),
 	}
 	first, err := c.firstAttempt(ctx)
@@ -284,6 +285,7 @@ func (c *conn) confirmInTime(ctx, runCtx context.Context) error {
 		return unconfirmed()
 	}
 	c.work.Go(func() { c.readControl(runCtx) })
+	c.work.Go(func() { c.urge(runCtx) })
 	if c.copies.wanted.Load() {
 		c.work.Go(func() { c.copies.run(runCtx) })
 		c.work.Go(c.copies.receive)

@@ -44,6 +44,7 @@ const (
 type copies struct {
 	read    func(p []byte) (int, error)
 	write   func(frame []byte)
+	wake    func()               // has SCTP look what it may send now
 	halfRTT func() time.Duration // 0 if unknown
 	limit   *rate.Limiter
 	fresh   chan copied
@@ -74,6 +75,9 @@ func newCopies(a *sctp.Association, halfRTT func() time.Duration) (*copies, erro
 	}
 	c.write = func(frame []byte) {
 		_, _ = s.WriteSCTP(frame, sctp.PayloadTypeWebRTCBinary) // a failure is the connection's, and shows elsewhere
+	}
+	c.wake = func() {
+		_, _ = s.WriteSCTP(nil, sctp.PayloadTypeWebRTCBinary) // a message of no packets; nothing waits for it, unordered
 	}
 	return c, nil
 }

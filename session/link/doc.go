@@ -126,11 +126,17 @@
 // SCTP stream IDs, the answerer even ones from 4. What travels on it is package
 // stream's. A peer may have 2000 open (further ones are rejected as busy) and
 // open 2000 a second. Of its requests to reset streams (RFC 6525) at most 16 may
-// wait for data; packets with more are dropped, so that it sends them again. A writer waits while all streams together have more
-// outstanding than the path delivers in a round trip, and a little; and bulk data
-// goes in messages that take at most 4 ms of the path, or one packet. Beside bulk
-// data, pings leave every 50 ms, and every 20 ms while the queue drains that it
-// has built, about every 4 s.
+// wait for data; packets with more are dropped, so that it sends them again.
+//
+// SCTP interleaves the messages of streams (RFC 8260), so a keystroke overtakes bulk
+// data that waits for SCTP's congestion window. That window is at least 32 KiB, so
+// that what a dead path has lost is soon sent again, and grows by 8 KiB in a round
+// trip beyond slow start; as much of it as fits goes out over each round trip, also
+// where acknowledgements are delayed. A writer waits while all streams together have more
+// outstanding than the path delivers in a round trip, and a little, or than twice the
+// window; and bulk data goes in messages that take at most 4 ms of the path, or one
+// packet. Beside bulk data, pings leave every 50 ms, and every 20 ms while the queue
+// drains that it has built, about every 4 s.
 //
 // # Copies
 //

@@ -22,9 +22,11 @@ const (
 	fairShare = 32 << 10
 	rttWindow = 10 * time.Second
 	// drainEvery is how often a queue of our own is emptied to measure the
-	// round trip without it, and drainFor and two round trips for how long.
+	// round trip without it, and drainFor and two round trips for how long. A
+	// round trip beyond drainMost was that of a ping that got lost.
 	drainEvery = 4 * time.Second
 	drainFor   = 60 * time.Millisecond
+	drainMost  = time.Second
 	// A message takes messageTime of the path, but it has at least leastMessage
 	// bytes: what goes into one packet.
 	messageTime  = 4 * time.Millisecond
@@ -55,8 +57,9 @@ type governor struct {
 	paths    int       // how often another path was taken
 }
 
-// roundTrip takes a measured round trip.
-func (g *governor) roundTrip(rtt time.Duration, now time.Time) {
+// roundTrip takes a measured round trip, and how many bytes SCTP's congestion
+// window has.
+func (g *governor) roundTrip(rtt time.Duration, window uint32, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trips++
@@ -72,6 +75,8 @@ func (g *governor) roundTrip(rtt time.Duration, now time.Time) {
 	}
 	g.last = rtt
 	g.adjust(now)
+	// What waits for the window tells nothing of the path: pings overtake it.
+	g.limit = min(g.limit, max(2*int(window), governorLeast))
 }
 
 // adjust moves the limit. A round trip counts only if the limit was what held
@@ -83,7 +88,7 @@ func (g *governor) adjust(now time.Time) {
 	}
 	g.limited = false
 	if now.Sub(g.drained) > drainEvery {
-		g.drained, g.draining = now, now.Add(drainFor+2*least)
+		g.drained, g.draining = now, now.Add(drainFor+2*min(least, drainMost))
 		return
 	}
 	limit := float64(max(g.limit, governorLeast))
@@ -115,12 +120,12 @@ func (g *governor) halfRTT() time.Duration {
 	return g.minRTT() / 2
 }
 
-// forget drops what was measured: the path is another one.
-func (g *governor) forget() {
+// forget drops what was measured: the path is another one, and has no queue.
+func (g *governor) forget(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.limit, g.opened, g.last, g.now, g.rtt, g.rttSince = 0, false, 0, 0, [2]time.Duration{}, time.Time{}
-	g.drained, g.draining = time.Time{}, time.Time{}
+	g.drained, g.draining = now, time.Time{}
 	g.paths++
 }
 

@@ -48,7 +48,7 @@ func TestGovernor(t *testing.T) {
 				delay := time.Duration(queue / path.rate * float64(time.Second))
 				// A ping waits for what is ahead of it.
 				if pong != 0 && now >= pong {
-					g.roundTrip(pong-pinged, start.Add(now))
+					g.roundTrip(pong-pinged, 1<<30, start.Add(now))
 					pong = 0
 				}
 				interval := g.pingInterval(start.Add(now))
@@ -77,5 +77,37 @@ func TestGovernor(t *testing.T) {
 				t.Errorf("a queue of %v, more than %v", worst, limit)
 			}
 		})
+	}
+}
+
+// What waits for SCTP's window is overtaken by pings, and so must not grow.
+func TestGovernorAndWindow(t *testing.T) {
+	var g governor
+	const window = 100 << 10
+	now := time.Unix(100, 0)
+	for range 100 {
+		if g.mayWrite(g.limit+governorStart, g.limit+governorStart, now) {
+			t.Fatal("a writer need not wait")
+		}
+		g.roundTrip(50*time.Millisecond, window, now)
+		now = now.Add(pingBulk)
+	}
+	if g.limit != 2*window {
+		t.Errorf("%d bytes may be outstanding with a window of %d", g.limit, window)
+	}
+}
+
+// Another path begins with no queue: there is nothing to drain.
+func TestGovernorOnAnotherPath(t *testing.T) {
+	var g governor
+	now := time.Unix(100, 0)
+	g.mayWrite(governorStart, governorStart, now)
+	g.forget(now)
+	// A pong that was long under way.
+	g.roundTrip(4*time.Second, 1<<20, now)
+	g.mayWrite(governorStart, governorStart, now)
+	g.roundTrip(50*time.Millisecond, 1<<20, now)
+	if g.limit <= governorStart || !g.draining.IsZero() {
+		t.Errorf("limit %d, drains until %v", g.limit, g.draining)
 	}
 }

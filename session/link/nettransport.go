@@ -26,6 +26,13 @@ const (
 	sctpRTOMax     = 2 * time.Second
 	sctpReceive    = 4 << 20
 	maxMessageSize = 1 + 64<<10
+	// sctpLeast is the least congestion window, and sctpStep by how much it grows
+	// in a round trip. What is outstanding when a path dies has to be sent again
+	// through that window, ahead of everything else. Of one packet, as RFC 9260
+	// has it after a timeout, that takes minutes on a long path; and it is the
+	// governor that keeps the queue short.
+	sctpLeast = governorStart
+	sctpStep  = 8 << 10
 )
 
 // certificate is made for one connection and never used again.
@@ -155,19 +162,22 @@ func sctpOptions() []sctp.ClientOption {
 // (SNAP, draft-hancke-tsvwg-snap).
 func newSCTPInit() ([]byte, error) { return sctp.GenerateOutOfBandToken(sctpOptions()...) }
 
+// associationOptions are those that stay on our side.
+func associationOptions(maxMessage, leastWindow uint32, log *slog.Logger) []sctp.ClientOption {
+	return append(sctpOptions(),
+		sctp.WithMTU(sctpMTU),
+		sctp.WithCwndCAStep(sctpStep),
+		sctp.WithMaxMessageSize(maxMessage),
+		sctp.WithRTOMax(float64(sctpRTOMax/time.Millisecond)),
+		sctp.WithMinCwnd(max(leastWindow, sctpLeast)),
+		sctp.WithLoggerFactory(pionLog{log}),
+	)
+}
+
 // associate begins SCTP over an established DTLS connection. With both inits
 // nothing more needs to be exchanged.
 func associate(ctx context.Context, conn endingConn, localInit, remoteInit []byte, maxMessage, leastWindow uint32, log *slog.Logger) (*sctp.Association, error) {
-	options := append(sctpOptions(),
-		sctp.WithNetConn(conn),
-		sctp.WithMTU(sctpMTU),
-		sctp.WithMaxMessageSize(maxMessage),
-		sctp.WithRTOMax(float64(sctpRTOMax/time.Millisecond)),
-		sctp.WithLoggerFactory(pionLog{log}),
-	)
-	if leastWindow != 0 {
-		options = append(options, sctp.WithMinCwnd(leastWindow))
-	}
+	options := append(associationOptions(maxMessage, leastWindow, log), sctp.WithNetConn(conn))
 	if localInit != nil && remoteInit != nil {
 		options = append(options, sctp.WithSNAP(localInit, remoteInit))
 	}

@@ -75,3 +75,26 @@ func TestStallIsNoSilence(t *testing.T) {
 		t.Error("no new path is wanted where ICE has given up")
 	}
 }
+
+// What was wrong with the path before is no reason to leave the one that has
+// just replaced it.
+func TestNewPathIsNotTheOld(t *testing.T) {
+	a, b := meet(t, Config{}, Config{})
+	for _, l := range []*Link{a, b} {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The goroutine that owns these has ended.
+	r, now := a.trunk.roam, time.Now()
+	next := &attempt{generation: 1, wake: make(chan struct{}, 1)}
+	next.onState(ice.ConnectionStateConnected)
+	r.up, r.next, r.started, r.wanted = true, next, true, ""
+	r.lastBegin = now.Add(time.Hour) // so that a new path is only wanted
+	r.current.onState(ice.ConnectionStateDisconnected)
+	r.step(t.Context(), now)
+	r.retired.Wait()
+	if r.current != next || r.wanted != "" {
+		t.Errorf("replaced %v, and a new path is wanted because %q", r.current == next, r.wanted)
+	}
+}

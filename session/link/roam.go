@@ -242,7 +242,7 @@ func (r *roamer) receive(ctx context.Context, got received) {
 	case typePong:
 		if r.ping.pong(e.Number, time.Now()) {
 			r.report.setRTT(r.ping.rtt)
-			r.conn.governor.roundTrip(r.ping.rtt, time.Now())
+			r.conn.governor.roundTrip(r.ping.rtt, r.conn.sctp.CWND(), time.Now())
 		}
 	case typeFacts:
 		if got.trunk {
@@ -374,6 +374,7 @@ func (r *roamer) step(ctx context.Context, now time.Time) {
 	}
 	if r.next != nil {
 		r.stepNext(now)
+		state, pair = r.current.status() // it may be another one now
 	}
 	switch state {
 	case ice.ConnectionStateDisconnected, ice.ConnectionStateFailed:
@@ -436,7 +437,8 @@ func (r *roamer) promote(now time.Time) {
 	r.current, r.next = r.next, nil
 	r.switched, r.vigil.probes = now, 0
 	r.conn.carrier.switchTo(r.current)
-	r.conn.governor.forget()
+	r.conn.governor.forget(now)
+	r.ping.waiting = false // its pong would tell of the path before
 	r.retire(old, linger)
 	_, pair := r.current.status()
 	r.conn.log.Debug(pathReplaced, "generation", r.current.generation)
