@@ -6,7 +6,7 @@ import (
 	"crypto/subtle"
 	"io"
 	"io/fs"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -46,7 +46,7 @@ func ServeDAV(t *Tree) (*DAV, error) {
 			Prefix: "/" + d.token, FileSystem: davTree{t}, LockSystem: webdav.NewMemLS(),
 		}),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 32 << 10,
-		ErrorLog: log.New(io.Discard, "", 0), // what went wrong, the client hears
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what went wrong, the client hears
 	}
 	go func() {
 		defer close(d.done)
