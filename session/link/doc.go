@@ -129,7 +129,7 @@
 // wait for data; packets with more are dropped, so that it sends them again.
 //
 // SCTP interleaves the messages of streams (RFC 8260), so a keystroke overtakes bulk
-// data that waits for SCTP's congestion window. That window is at least 32 KiB, so
+// data that waits for SCTP's congestion window. That window is at least 128 KiB, so
 // that what a dead path has lost is soon sent again, and grows by 8 KiB in a round
 // trip beyond slow start; as much of it as fits goes out over each round trip, also
 // where acknowledgements are delayed. A writer waits while all streams together have more

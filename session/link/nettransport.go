@@ -31,7 +31,7 @@ const (
 	// through that window, ahead of everything else. Of one packet, as RFC 9260
 	// has it after a timeout, that takes minutes on a long path; and it is the
 	// governor that keeps the queue short.
-	sctpLeast = governorStart
+	sctpLeast = 128 << 10
 	sctpStep  = 8 << 10
 )
 
