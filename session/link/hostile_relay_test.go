@@ -404,10 +404,12 @@ func TestRelaySpoilsEverything(t *testing.T) {
 		}
 		return []datagram{d}
 	})
+	r.mu.Lock() // the relay's goroutines are running already
 	r.checks = func(d datagram) []datagram {
 		junk := d.with(append([]byte{23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 1, 0, 0, 0, 64}, make([]byte, 64)...))
 		return []datagram{d, junk, junk.back()}
 	}
+	r.mu.Unlock()
 	dial := Config{Relays: relays(relay), RelayOnly: true, DeadAfter: time.Second}
 	a, b := meet(t, dial, Config{Handler: echo, DeadAfter: time.Second})
 	spoil.Store(true)
