@@ -73,18 +73,14 @@ func (t *Tree) OpenWrite(ctx context.Context, path string, truncate bool) (*File
 	}
 	t.mu.Unlock()
 	if s != nil {
-		f := &File{tree: t, spool: s}
-		if truncate {
-			return f, s.truncate(0)
-		}
-		return f, nil
+		return emptied(&File{tree: t, spool: s}, truncate)
 	}
 	old, err := t.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	if old.spool != nil { // somebody was quicker
-		return old, nil
+		return emptied(old, truncate)
 	}
 	e, err := t.Stat(ctx, path)
 	if err != nil {
@@ -97,6 +93,17 @@ func (t *Tree) OpenWrite(ctx context.Context, path string, truncate bool) (*File
 		_, err := io.Copy(f, io.NewSectionReader(readerAt{ctx, old}, 0, old.state.size))
 		return err
 	})
+}
+
+// emptied truncates f if so asked. After an error f is closed.
+func emptied(f *File, truncate bool) (*File, error) {
+	if truncate {
+		if err := f.Truncate(0); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return f, nil
 }
 
 // readerAt reads a File for as long as a context lives.
@@ -297,8 +304,6 @@ func (s *spool) set(mtime int64, exec bool) {
 	defer s.mu.Unlock()
 	s.mtime, s.exec, s.dirty = mtime, exec, true
 }
-
-func (s *spool) rename(to string) { s.path = to }
 
 func (s *spool) orphan() {
 	s.mu.Lock()

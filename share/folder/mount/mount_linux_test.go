@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -244,7 +245,41 @@ func TestOpenWhileItGoes(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
+	// Replaced while it is open, and below a folder that moves.
+	if f, err = os.Create(filepath.Join(at, "replaced")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("old"); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(filepath.Join(at, "final"), filepath.Join(at, "replaced")); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	has(t, filepath.Join(dir, "replaced"), []byte("half and half"))
+	if err := os.Mkdir(filepath.Join(at, "d"), 0o700); err != nil {
+		t.Error(err)
+	}
+	if f, err = os.Create(filepath.Join(at, "d", "inside")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("moved along"); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(filepath.Join(at, "d"), filepath.Join(at, "e")); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	has(t, filepath.Join(dir, "e", "inside"), []byte("moved along"))
+	if err := errors.Join(os.RemoveAll(filepath.Join(at, "e")), os.Rename(filepath.Join(at, "replaced"), filepath.Join(at, "final"))); err != nil {
+		t.Error(err)
+	}
 	entries, err := os.ReadDir(dir)
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.Name() == ".tandem-trash" })
 	if err != nil || len(entries) != 1 || entries[0].Name() != "final" {
 		t.Errorf("there are %v, %v", entries, err)
 	}

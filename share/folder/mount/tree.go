@@ -3,6 +3,8 @@ package mount
 import (
 	"context"
 	"io"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,10 +179,19 @@ func (t *Tree) Remove(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer t.forget()
+	if err := t.remove(ctx, path); err != nil {
+		return err // what is being written there still has its place
+	}
 	t.drop(path)
+	return nil
+}
+
+func (t *Tree) remove(ctx context.Context, path string) error {
 	if t.owns(path) {
-		switch err := t.folder.Purge(ctx, t.at(path)); session.KindOf(err) {
-		case session.Exists, session.Unsupported: // something is in it
+		switch err := t.folder.Purge(ctx, t.at(path)); {
+		case err == nil:
+			return nil
+		case session.KindOf(err) == session.Exists: // something is in it
 		default:
 			return err
 		}
@@ -203,10 +214,16 @@ func (t *Tree) Move(ctx context.Context, path, to string, force bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.made, path) // under its new name it may be what counts
-	if s := t.writes[path]; s != nil {
-		delete(t.writes, path)
-		s.rename(to)
-		t.writes[to] = s
+	if s := t.writes[to]; s != nil && path != to {
+		s.orphan() // what is written to a file that was replaced goes nowhere
+		delete(t.writes, to)
+	}
+	for at, s := range maps.Clone(t.writes) { // the file itself, or those below a directory
+		if rest, below := strings.CutPrefix(at, path); below && (rest == "" || rest[0] == '/') {
+			delete(t.writes, at)
+			s.path = to + rest
+			t.writes[s.path] = s
+		}
 	}
 	return nil
 }
