@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/share"
 )
 
 const (
@@ -245,22 +246,9 @@ func (d *Dir) place(name Sum, tmp string) (added bool, err error) {
 		return false, err
 	}
 	if d.options.Durable {
-		return true, d.syncDir(shard(name))
+		return true, share.SyncDir(d.root, shard(name))
 	}
 	return true, nil
-}
-
-// syncDir makes a directory's entries durable where the platform can.
-func (d *Dir) syncDir(dir string) error {
-	f, err := d.root.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil
 }
 
 // Delete implements Store.

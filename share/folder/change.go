@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/share"
 )
 
 const (
@@ -45,7 +46,7 @@ func (t *tree) remove(path string, now time.Time) (trash string, err error) {
 		}
 		return "", fileError("remove", path, err)
 	}
-	return trash, fileError("remove", path, errors.Join(syncDir(t.root, local(dir)), syncDir(t.root, local(join(grave, dir)))))
+	return trash, fileError("remove", path, errors.Join(share.SyncDir(t.root, local(dir)), share.SyncDir(t.root, local(join(grave, dir)))))
 }
 
 // purge removes a file or an empty directory for good.
@@ -60,7 +61,7 @@ func (t *tree) purge(path string) error {
 	if err := t.root.Remove(local(path)); err != nil {
 		return fileError("remove", path, err)
 	}
-	return fileError("remove", path, syncDir(t.root, local(dir)))
+	return fileError("remove", path, share.SyncDir(t.root, local(dir)))
 }
 
 // set gives what is at path another time, and a file its executability as far
@@ -147,7 +148,7 @@ func (t *tree) move(path, to string, force bool) error {
 		}
 		return fileError("move", path, err)
 	}
-	return fileError("move", to, errors.Join(syncDir(t.root, local(from)), syncDir(t.root, local(into))))
+	return fileError("move", to, errors.Join(share.SyncDir(t.root, local(from)), share.SyncDir(t.root, local(into))))
 }
 
 // free refuses a move to where something is: anything but a file that a file

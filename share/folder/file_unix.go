@@ -16,20 +16,6 @@ func isQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }
 
 func isCrossDevice(err error) bool { return errors.Is(err, syscall.EXDEV) }
 
-// syncDir makes renames in dir durable.
-func syncDir(root *os.Root, dir string) error {
-	f, err := root.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	// Some file systems have no such thing.
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		err = nil
-	}
-	return errors.Join(err, f.Close())
-}
-
 func executable(mode fs.FileMode) bool { return mode&0o100 != 0 }
 
 // setMode gives f, which replaces a file of mode old, or none if old is 0, its

@@ -20,9 +20,6 @@ func isQuota(err error) bool { return errors.Is(err, errorDiskFull) }
 
 func isCrossDevice(err error) bool { return errors.Is(err, errorNotSameDevice) }
 
-// syncDir does nothing: Windows can't flush a directory.
-func syncDir(*os.Root, string) error { return nil }
-
 // executable is false: Windows goes by the name.
 func executable(fs.FileMode) bool { return false }
 

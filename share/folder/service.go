@@ -25,10 +25,10 @@ type Share struct {
 // Service offers directories. It is a session.Service.
 type Service struct {
 	mu     sync.Mutex
-	shares map[string]*share
+	shares map[string]*offered
 }
 
-type share struct {
+type offered struct {
 	Share
 	tree *tree
 	// users are the streams that use tree.
@@ -38,7 +38,7 @@ type share struct {
 var _ session.Service = (*Service)(nil)
 
 // New makes a service without shares. Close it.
-func New() *Service { return &Service{shares: make(map[string]*share)} }
+func New() *Service { return &Service{shares: make(map[string]*offered)} }
 
 // Name is "folder/1".
 func (s *Service) Name() string { return Name }
@@ -58,7 +58,7 @@ func (s *Service) Add(sh Share) error {
 	if _, taken := s.shares[sh.Name]; taken {
 		return errors.Join(session.Errorf("share", session.Exists, "%s is shared already", session.Printable(sh.Name)), t.close())
 	}
-	s.shares[sh.Name] = &share{Share: sh, tree: t}
+	s.shares[sh.Name] = &offered{Share: sh, tree: t}
 	return nil
 }
 
@@ -80,7 +80,7 @@ func (s *Service) Remove(name string) error {
 func (s *Service) Close() error {
 	s.mu.Lock()
 	shares := s.shares
-	s.shares = make(map[string]*share)
+	s.shares = make(map[string]*offered)
 	s.mu.Unlock()
 	var errs []error
 	for _, sh := range shares {
@@ -91,7 +91,7 @@ func (s *Service) Close() error {
 }
 
 // use finds a share; its users must be told when done.
-func (s *Service) use(name string) (*share, error) {
+func (s *Service) use(name string) (*offered, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh := s.shares[name]

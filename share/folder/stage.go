@@ -12,6 +12,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"tandem/session"
+	"tandem/share"
 )
 
 const (
@@ -171,7 +172,7 @@ func (s *stage) commit(ctx context.Context, to target) (same bool, err error) {
 	}
 	if err == nil {
 		dir, _ := split(to.path)
-		err = syncDir(s.tree.root, local(dir))
+		err = share.SyncDir(s.tree.root, local(dir))
 	}
 	return false, fileError("put", to.path, err)
 }
