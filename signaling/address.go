@@ -91,10 +91,16 @@ func parseAddress(server string, insecure bool) (address, error) {
 	return address{clean}, nil
 }
 
+// zoneCharacters may stand in a zone without being escaped (RFC 6874).
+const zoneCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
+
 // asciiHost is a host as it stands in a Host header: an IP address, or a name
 // whose labels are ASCII (RFC 5891).
 func asciiHost(host string) (string, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
+		if strings.Trim(ip.Zone(), zoneCharacters) != "" {
+			return "", errors.New("no zone of an address")
+		}
 		return ip.Unmap().String(), nil
 	}
 	if !utf8.ValidString(host) { // idna would make a name of it

@@ -20,8 +20,12 @@ const (
 // everywhere is the host to listen on for every address of the device.
 const everywhere = "*"
 
-// maxPath is the longest path of a socket, in bytes; systems allow less.
-const maxPath = 255
+const (
+	// maxPath is the longest path of a socket, in bytes; systems allow less.
+	maxPath = 255
+	// maxName is the longest name of a host, in bytes (RFC 1035, section 2.3.4).
+	maxName = 253
+)
 
 // Address is where to connect or listen; see the package comment.
 type Address struct {
@@ -64,7 +68,8 @@ func parsePort(s string) (uint16, error) {
 	return uint16(n), nil
 }
 
-var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9._])?$`)
+// A name's labels; underscores stand in the names of services and containers.
+var hostPattern = regexp.MustCompile(`^\w([\w-]*\w)?(\.\w([\w-]*\w)?)*$`)
 
 // parseHost makes of a host its IP address, without wrapping, or its name in
 // lower case and without the final dot.
@@ -72,10 +77,11 @@ func parseHost(host string) (name string, addr netip.Addr, err error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return "", addr.Unmap(), nil
 	}
-	if !hostPattern.MatchString(host) {
+	name = strings.ToLower(strings.TrimSuffix(host, "."))
+	if _, err := netip.ParseAddr(name); err == nil || len(name) > maxName || !hostPattern.MatchString(name) {
 		return "", netip.Addr{}, session.Errorf("forward", session.Invalid, "%q is not the name of a host", session.Printable(host))
 	}
-	return strings.ToLower(strings.TrimSuffix(host, ".")), netip.Addr{}, nil
+	return name, netip.Addr{}, nil
 }
 
 // check refuses an address that can't be meant, to connect to or listen on.

@@ -94,7 +94,7 @@ func TestAdmits(t *testing.T) {
 }
 
 func FuzzTarget(f *testing.F) {
-	for _, seed := range []string{"localhost:80", "any", "10.0.0.0/8:1-9", "[fd00::/8]:*", "unix:/x", "*:443", "db.internal:5432", "[::ffff:1.2.3.4/100]:5"} {
+	for _, seed := range []string{"localhost:80", "any", "10.0.0.0/8:1-9", "[fd00::/8]:*", "unix:/x", "*:443", "db.internal:5432", "[::ffff:1.2.3.4/100]:5", "0..:1", "10.0.0.1.:1"} {
 		f.Add(seed, []byte{127, 0, 0, 1}, uint16(80))
 	}
 	f.Fuzz(func(t *testing.T, text string, raw []byte, port uint16) {
