@@ -65,7 +65,7 @@ func parseAddress(server string, insecure bool) (address, error) {
 		return bad("is not the address of a server: "+u.Scheme+" is not spoken here", form)
 	}
 	host, err := asciiHost(u.Hostname())
-	if err != nil {
+	if err != nil || host == "" { // of a name of soft hyphens nothing remains
 		return bad("is not the address of a server", form)
 	}
 	near := nearby(host)

@@ -219,7 +219,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzServerURL(f *testing.F) {
-	for _, s := range []string{"https://a.example/x", "192.168.1.5:8080", "[fe80::1%25lo]:1", "ws://localhost:", "a:b:c", "http://[::ffff:127.0.0.1]", "::%25\x9c0"} {
+	for _, s := range []string{"https://a.example/x", "192.168.1.5:8080", "[fe80::1%25lo]:1", "ws://localhost:", "a:b:c", "http://[::ffff:127.0.0.1]", "::%25\x9c0", "\u00ad"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
