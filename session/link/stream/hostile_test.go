@@ -167,6 +167,58 @@ func TestPeerThatNeverFinishes(t *testing.T) {
 	})
 }
 
+// parting is a Channel that can't be written to any more, and from which the
+// peer's last frame is still to be read.
+type parting struct {
+	last   chan []byte
+	closed chan struct{}
+}
+
+func (c parting) ReadMessage(buf []byte) (int, error) {
+	select {
+	case b, ok := <-c.last:
+		if !ok {
+			return 0, io.EOF
+		}
+		return copy(buf, b), nil
+	case <-c.closed:
+		return 0, io.ErrClosedPipe
+	}
+}
+func (c parting) WriteMessage([]byte) error { return io.ErrClosedPipe }
+func (c parting) Close() error {
+	select {
+	case <-c.closed:
+	default:
+		close(c.closed)
+	}
+	return nil
+}
+
+// Whoever writes learns the peer's reason, though the channel ends first.
+func TestReasonBehindTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ch := parting{last: make(chan []byte, 1), closed: make(chan struct{})}
+		s, err := stream.Open(ch, session.Header{Service: "test/1"}, stream.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			reset := append([]byte{7, byte(len("revoked"))}, "revoked"...)
+			ch.last <- append(reset, "permission was withdrawn"...)
+			close(ch.last)
+		}()
+		for err == nil {
+			_, err = s.Write(make([]byte, 1000))
+		}
+		if session.KindOf(err) != session.Revoked {
+			t.Errorf("Write = %v", err)
+		}
+		<-s.Done()
+	})
+}
+
 // stuck is a channel whose path is dead: writes block until Close.
 type stuck struct{ closed chan struct{} }
 

@@ -62,11 +62,12 @@ func (s *Stream) writeFrames() {
 			s.out.writable.Broadcast()
 		}
 		if err != nil {
-			// What has already arrived may still be read; readFrames will
-			// see the end of the channel.
+			// What has already arrived may still be read. readFrames will see
+			// the end of the channel, and the peer's reason if it gave one;
+			// writers wait for that.
 			s.out.err = lost(err)
 			s.out.reset = nil
-			s.out.writable.Broadcast()
+			s.lingerLocked()
 		}
 	}
 }

@@ -229,7 +229,7 @@ func (s *Stream) writeErr() error {
 		return s.err
 	case s.in.stopped:
 		return &session.Error{Op: "stream", Kind: session.Canceled, Text: "the peer has closed the stream", Err: io.ErrClosedPipe}
-	case s.out.err != nil:
+	case s.out.err != nil && (s.in.eof || s.in.ended):
 		return s.out.err
 	case s.out.eof:
 		return net.ErrClosed
