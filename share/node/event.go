@@ -10,8 +10,9 @@ import (
 // guest's own, while it joins.
 const (
 	EventMet      = "met"      // Peer, Words, Own: the host has proved to hold the code; it asks its person
-	EventInvite   = "invite"   // Code, Link, Expires, Offers: a share is ready to be joined
-	EventRequest  = "request"  // Peer, Words, Offers: somebody with the code asks to join
+	EventInvite   = "invite"   // Share, Code, Link, Expires, Offers: a share is ready to be joined
+	EventRequest  = "request"  // Request, Share, Peer, Words, Offers: somebody with the code asks to join
+	EventSettled  = "settled"  // Request: it needs no answer any more
 	EventApproved = "approved" // Peer: they may
 	EventRefused  = "refused"  // Peer, Reason: they may not
 	EventFailed   = "failed"   // Left: an attempt with a wrong code
@@ -21,12 +22,14 @@ const (
 	EventOpened   = "opened"   // Peer, What, Action: a service begins to serve a stream
 	EventClosed   = "closed"   // Peer, What, Action, Reason: and ends
 	EventDenied   = "denied"   // Peer, What, Action, Reason: nothing grants it
-	EventAsks     = "asks"     // Peer, What, Viewer: a viewer of a terminal would like to type
+	EventAsks     = "asks"     // Request, Peer, What, Viewer: a viewer of a terminal would like to type
 	EventUnlogged = "unlogged" // Peer, What, Action, Reason: refused, as the audit log can't be written
 	// Of the last five, those of a peer that floods are counted in Unreported.
 	EventMissed = "missed" // Peer, Reason: they were let in and did not connect
 	EventLeft   = "left"   // Peer, Reason: the session has ended
-	EventEnded  = "ended"  // the share is over
+	EventEnded  = "ended"  // Share: it is over, with everything it granted
+	EventKnown  = "known"  // Peer: it has been renamed or forgotten
+	EventLost   = "lost"   // Unreported: as many events were lost here, as their reader was slow
 	// A terminal's recording (Recording) has ended, or has not begun, for Reason.
 	EventUnrecorded = "unrecorded"
 	EventWaiting    = "waiting" // Reason: something is waited for, such as a server that can't be reached
@@ -35,8 +38,11 @@ const (
 
 // Event is one thing that happened; which fields are set depends on Event.
 type Event struct {
-	Event   string        `json:"event"`
-	Time    time.Time     `json:"time"`
+	Event string    `json:"event"`
+	Time  time.Time `json:"time"`
+	// Share is the share it belongs to, and Request the request, if it does.
+	Share   string        `json:"share,omitempty"`
+	Request string        `json:"request,omitempty"`
 	Peer    *session.Peer `json:"peer,omitempty"`
 	Words   []string      `json:"words,omitempty"`
 	Own     []string      `json:"own,omitempty"` // our own words, for the peer to compare

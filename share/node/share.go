@@ -57,22 +57,22 @@ type Share struct {
 
 // Guest is somebody who holds an invite and asks to come in.
 type Guest struct {
-	Peer   session.Peer
-	Words  []string
-	Offers []Right
+	Peer   session.Peer `json:"peer"`
+	Words  []string     `json:"words"`
+	Offers []Right      `json:"offers,omitempty"`
 }
 
 // Shared is a share that can be joined.
 type Shared struct {
-	Code    string
-	Link    string
-	Server  string // to be given with the code, if guests can't know it
-	Expires time.Time
-	Offers  []Right
+	Code    string    `json:"code"`
+	Link    string    `json:"link"`
+	Server  string    `json:"server,omitempty"` // to be given with the code, if guests can't know it
+	Expires time.Time `json:"expires"`
+	Offers  []Right   `json:"offers"`
 	// Recording is the file the shared terminal is recorded in, if it is.
-	Recording string
+	Recording string `json:"recording,omitempty"`
 	// Here reports whether Own names this node in the verbs of other windows.
-	Here bool
+	Here bool `json:"here,omitempty"`
 }
 
 // Share makes an invite and lets in those who hold it. It lasts until the
