@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 DIST    ?= dist
 FUZZ    ?= 10s
 SOAK    ?= 1h
+NATS    ?= home,symmetric
 
 tools = $(shell .ci/tools/build)
 
@@ -15,7 +16,7 @@ TANDEM_BENCH=1 $(GO) test -count=1 -v -timeout 30m -run '^$(1)$$' $(2)
 endef
 
 .DEFAULT_GOAL := build
-.PHONY: build test race short vet lint format check lab fuzz cross man install clean ci help \
+.PHONY: build test race short vet lint format check lab lab-hands fuzz cross man install clean ci help \
         bench bench-connect bench-keystroke bench-relay bench-signaling bench-transfer soak-flood soak-slow soak-terminal acme
 
 build: ## the binary, ./tandem
@@ -45,6 +46,9 @@ check: vet lint test ## before a commit
 
 lab: ## real NATs in network namespaces; needs root
 	.ci/lab
+
+lab-hands: ## two tmuxes behind NATs, for a person: NATS=home,symmetric; needs root
+	TANDEM_LAB=required TANDEM_HANDS=$(NATS) $(GO) test -count=1 -v -timeout 0 -run '^TestByHand$$' ./cmd/tandem
 
 fuzz: ## every fuzz target for FUZZ=10s
 	.ci/fuzz -t $(FUZZ:s=) -b 100000

@@ -73,7 +73,7 @@ func parseAddress(server string, insecure bool) (address, error) {
 		u.Scheme = "http"
 	}
 	if u.Scheme == "http" && !near && !insecure {
-		return bad("has no TLS", "use https://"+u.Host+", or allow plain http if you accept that anyone on the way sees who talks to whom")
+		return bad("has no TLS", "use https://"+u.Host+", or set insecure (TANDEM_INSECURE=1) if you accept that anyone on the way sees who talks to whom")
 	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
