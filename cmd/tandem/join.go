@@ -184,10 +184,6 @@ func notice(s stdio, text string) {
 	fmt.Fprintf(s.err, "tandem: %s\n", session.Printable(text))
 }
 
-// historyLines is how much of what was printed before is shown to somebody who
-// comes to a running terminal.
-const historyLines = 500
-
 // attach connects this terminal to a peer's, and ends the program as the
 // remote one ended.
 func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request terminal.Request, options terminal.Options) error {
@@ -199,12 +195,8 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 	if err != nil {
 		return err
 	}
-	request.Term = "dumb"
-	if isTerminal(out) {
-		request.Term = s.env("TERM")
-	}
-	request.Env = localeEnv(s)
-	if locale := foreignLocale(s.env); locale != "" && isTerminal(out) {
+	request.Inherit(s.env, isTerminal(out))
+	if locale := terminal.ForeignLocale(s.env); locale != "" && isTerminal(out) {
 		fmt.Fprintf(s.err, "Your locale %s is not UTF-8: characters beyond ASCII may look wrong. LANG=C.UTF-8 helps.\n", session.Printable(locale))
 	}
 	shown := false
@@ -214,48 +206,19 @@ func attach(ctx context.Context, s stdio, f *flags, peer node.Bound, request ter
 	if !isTerminal(out) { // there it would be taken for output
 		options.Notice = func(text string) { notice(s, text) }
 	}
-	request.History = historyLines
+	request.History = terminal.PersonHistory
 	result, err := terminal.Run(ctx, peer.Open, request, terminal.TTY{In: s.in, Out: out}, options)
 	if shown && isTerminal(out) && (err != nil || result.Detached || result.Reason != "") {
 		fmt.Fprintln(s.err) // the cursor stays where the program has left it
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case result.Detached:
-		fmt.Fprintln(s.err, "Left the terminal; it goes on without you.")
-		return nil
-	case result.Reason != "":
-		fmt.Fprintf(s.err, "The terminal has ended: %s.\n", session.Printable(result.Reason))
+	}
+	if text := result.Farewell(); text != "" {
+		fmt.Fprintln(s.err, text)
 	}
 	if result.Code != 0 {
 		return exitError(result.Code)
 	}
 	return nil
-}
-
-// foreignLocale is the locale of this terminal if it is set to one whose
-// characters are not UTF-8 (POSIX, Base Definitions 8.2: the first that is set
-// and not empty counts).
-func foreignLocale(env func(string) string) string {
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := env(name); v != "" {
-			if terminal.UTF8(v) {
-				return ""
-			}
-			return v
-		}
-	}
-	return "" // a terminal whose locale nobody has set may be any
-}
-
-// localeEnv is what a new terminal on the other side takes over from here.
-func localeEnv(s stdio) map[string]string {
-	env := map[string]string{}
-	for _, name := range []string{"LANG", "LC_ALL", "LC_CTYPE", "COLORTERM", "NO_COLOR"} {
-		if v := s.env(name); v != "" {
-			env[name] = v
-		}
-	}
-	return env
 }

@@ -162,7 +162,7 @@ func (c *console) reattach(ctx context.Context, open Opener, request Request, la
 				result.Terminal, result.Offset = last.Terminal, last.Offset
 			}
 		}
-		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
+		if err == nil || ctx.Err() != nil || !WorthRetrying(err) {
 			return result, err
 		}
 		if _, why := session.Public(err); why != "" && why != told && time.Since(lostAt) > explainAfter {
@@ -199,8 +199,9 @@ func (c *console) open(ctx context.Context, open Opener, request Request) (_ ses
 	return nil, detach, ended
 }
 
-// worthRetrying tells a failing path from a host's refusal.
-func worthRetrying(err error) bool {
+// WorthRetrying tells a failing path, after which another stream may do, from a
+// refusal by the host.
+func WorthRetrying(err error) bool {
 	if errors.As(err, new(unrecordedError)) {
 		return false
 	}
@@ -246,7 +247,7 @@ func (c *console) attach(ctx context.Context, stream session.Stream) (Result, er
 		result.Detached = true
 	case ctx.Err() != nil:
 		return result, context.Cause(ctx)
-	case a.welcome.Terminal == "", !worthRetrying(a.err):
+	case a.welcome.Terminal == "", !WorthRetrying(a.err):
 		return result, a.err
 	default:
 		result.Lost = a.err
