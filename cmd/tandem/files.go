@@ -243,11 +243,17 @@ func (t *transfer) progress(p folder.Progress) {
 	fmt.Fprintf(t.io.err, "\r\x1b[K%s", line)
 }
 
-// finish reports what was copied and passes err on.
-func (t *transfer) finish(s folder.Summary, err error) error {
+// clear removes the progress line.
+func (t *transfer) clear() {
 	if t.shown {
 		fmt.Fprint(t.io.err, "\r\x1b[K")
+		t.shown = false
 	}
+}
+
+// finish reports what was copied and passes err on.
+func (t *transfer) finish(s folder.Summary, err error) error {
+	t.clear()
 	if t.json {
 		line := struct {
 			Event string `json:"event"`

@@ -252,7 +252,7 @@ func TestOwnAuthority(t *testing.T) {
 	}
 	alice, bob := begin("alice", roots), begin("bob", roots)
 	shared, err := alice.Share(t.Context(), node.Share{
-		Folder: t.TempDir(), Uses: 1, Expires: time.Hour, Approve: func(context.Context, node.Guest) error { return nil },
+		Folders: []node.Folder{{Dir: t.TempDir()}}, Uses: 1, Expires: time.Hour, Approve: func(context.Context, node.Guest) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ enter a session.`),
 	p.StringVar(&f.log, "log", "", "write a log to standard error: debug, info, warn or error")
 	root.AddCommand(
 		newShare(io, f), newJoin(io, f), newShell(io, f), newShells(io, f), newExec(io, f), newInfo(io, f), newForward(io, f),
-		newLs(io, f), newGet(io, f), newPut(io, f), newMkdir(io, f), newMv(io, f), newRm(io, f), newWatch(io, f), newMount(io, f),
+		newShares(io, f), newLs(io, f), newOpen(io, f), newGet(io, f), newPut(io, f), newMkdir(io, f), newMv(io, f), newRm(io, f), newWatch(io, f), newMount(io, f),
 		newProxy(io, f), newSSHConfig(io, f), newSSHSubsystem(io),
 		newReplay(io, f), newLog(io, f), newPeers(io, f), newWhy(io, f), newDoctor(io, f),
 		newServer(io, f), newVersion(io, f),

@@ -25,13 +25,14 @@ func newShare(io stdio, f *flags) *cobra.Command {
 	var share node.Share
 	var approve string
 	var record recordFlags
+	var folders folderFlags
 	var run []string
 	var oneProgram bool
 	cmd := &cobra.Command{
-		Use:   "share [DIR] [-- PROGRAM [ARGUMENT…]]",
-		Short: "Share a folder, a terminal or both, and wait for a guest",
+		Use:   "share [DIR…] [-- PROGRAM [ARGUMENT…]]",
+		Short: "Share folders, a terminal or both, and wait for a guest",
 		Long: strings.TrimSpace(`
-Share a folder, a terminal or both: prints a code, a link and a QR code, and
+Share folders, a terminal or both: prints a code, a link and a QR code, and
 waits. The guest runs "tandem join" with either. You are asked before anyone
 gets in, and Ctrl-C ends the share and everything it granted.
 
@@ -45,6 +46,8 @@ itself, which guests on the same network find by the code.`),
   tandem share --command -- htop
   # a guest may read and change the folder
   tandem share ~/project --write
+  # a guest may read two folders, one of them under another name
+  tandem share ~/project/docs ~/Desktop/2026 --name docs --name photos
   # a guest may run exactly this, as tandem exec PEER:restart
   tandem share --run 'restart=systemctl restart nginx'`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -53,24 +56,21 @@ itself, which guests on the same network find by the code.`),
 			if err != nil {
 				return err
 			}
-			return takes(0, 1)(cmd, args)
+			return takes(0, maxFolders)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if n := len(args) - len(share.Command); n == 1 {
-				share.Folder = args[0]
-			}
+			dirs := args[:len(args)-len(share.Command)]
 			share.Terminal = share.Terminal || len(share.Command) > 0
 			var err error
 			if share.Commands, err = parseCommands(run); err != nil {
 				return err
 			}
+			if share.Folders, err = folders.folders(dirs); err != nil {
+				return err
+			}
 			switch {
-			case share.Folder == "" && !share.Terminal && len(share.Forward)+len(share.ForwardListen)+len(run) == 0:
+			case len(dirs) == 0 && !share.Terminal && len(share.Forward)+len(share.ForwardListen)+len(run) == 0:
 				return usagef("nothing to share: give a folder, --terminal, --run or --forward")
-			case share.Folder == "" && share.Write:
-				return usagef("--write needs a folder")
-			case share.Executables && !share.Write:
-				return usagef("--executables needs --write")
 			case !share.Terminal && share.ViewOnly:
 				return usagef("--view-only needs --terminal")
 			case !share.Terminal && record.given():
@@ -94,8 +94,7 @@ itself, which guests on the same network find by the code.`),
 	fs.BoolVar(&oneProgram, "command", false, "share a terminal with this one program instead of a shell")
 	fs.BoolVar(&share.ViewOnly, "view-only", false, "guests watch the terminal and can't type")
 	record.addTo(fs)
-	fs.BoolVar(&share.Write, "write", false, "guests may change the folder")
-	fs.BoolVar(&share.Executables, "executables", false, "guests may put executable files into the folder")
+	folders.addTo(fs)
 	fs.StringArrayVar(&run, "run", nil, "guests may run this program under this name, with exactly these arguments: NAME='PROGRAM ARGUMENT…', or a JSON array of them; may be repeated")
 	fs.StringArrayVar(&share.Forward, "forward", nil, "guests may connect to this from here: localhost:80, 10.0.0.0/8:*, any, unix:/path; may be repeated")
 	fs.StringArrayVar(&share.ForwardListen, "forward-listen", nil, "guests may listen here: 9000 for localhost:9000, 0.0.0.0:9000, unix:/path; may be repeated")
@@ -127,8 +126,8 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 	}
 
 	cfg.Term, cfg.Recording = io.env("TERM"), recording
-	if share.Folder != "" { // a terminal beside a folder begins in it
-		if cfg.Dir, err = filepath.Abs(share.Folder); err != nil {
+	if len(share.Folders) > 0 { // a terminal beside a folder begins in it
+		if cfg.Dir, err = filepath.Abs(share.Folders[0].Dir); err != nil {
 			return err
 		}
 	}
@@ -314,8 +313,10 @@ func askApproval(ctx context.Context, p *prompt, share node.Share, g node.Guest)
 	fmt.Fprintf(&about, "%s asks to join.\n", quoteName(g.Peer))
 	fmt.Fprintf(&about, "  fingerprint  %s\n", wordGroups(g.Words))
 	fmt.Fprintf(&about, "  would get    %s", column(describeRights(g.Offers)))
-	if dir, err := filepath.Abs(share.Folder); share.Folder != "" && err == nil {
-		fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(dir))
+	for _, f := range share.Folders {
+		if dir, err := filepath.Abs(f.Dir); err == nil {
+			fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(dir))
+		}
 	}
 	answer, err := p.ask(ctx, about.String(), "Let them in? Type yes or no: ", "yes", "no")
 	if err != nil {

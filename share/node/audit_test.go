@@ -34,7 +34,7 @@ func (p *person) logged(t *testing.T, f AuditFilter) (entries []AuditEntry) {
 func TestAudit(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	bob.meet(t, shared.Code)
 	id := alice.device.ID()
 	if err := bob.hostile(t, id, session.Header{Service: folder.Name, Resource: "elsewhere", Action: "read"}); session.KindOf(err) != session.Denied {
@@ -117,7 +117,7 @@ func TestRefusedTypingIsRecorded(t *testing.T) {
 func TestTrustNothingUnrecorded(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project"), Uses: 3})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Uses: 3})
 	// The log is somewhere else now: as bad as a full disk, and works for root too.
 	dir := filepath.Join(alice.cfg.Home.State, "audit")
 	if err := os.Rename(dir, dir+".away"); err != nil {
@@ -132,7 +132,7 @@ func TestTrustNothingUnrecorded(t *testing.T) {
 	if rights := alice.grants.Rights(bob.device.ID()); len(rights) > 0 {
 		t.Errorf("granted %+v", rights)
 	}
-	if _, err := alice.Share(within(t), Share{Folder: folderOf(t, "other"), Uses: 1, Expires: time.Minute, Approve: always}); err == nil {
+	if _, err := alice.Share(within(t), Share{Folders: []Folder{{Dir: folderOf(t, "other")}}, Uses: 1, Expires: time.Minute, Approve: always}); err == nil {
 		t.Error("shared what can't be recorded")
 	}
 

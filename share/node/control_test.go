@@ -39,7 +39,7 @@ func connectTo(t testing.TB, cfg Config) Backend {
 func TestControlSocket(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	verb := connectTo(t, bob.cfg)
 	if _, ok := verb.(*Client); !ok {
 		t.Fatalf("a verb beside a node gets %T", verb)
@@ -97,7 +97,7 @@ func TestCallerGoesAway(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
 	asked := make(chan error, 1)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project"), Approve: func(ctx context.Context, _ Guest) error {
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Approve: func(ctx context.Context, _ Guest) error {
 		<-ctx.Done()
 		asked <- context.Cause(ctx)
 		return ctx.Err()
@@ -315,7 +315,7 @@ func TestCloseDuringOwnCopy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "large"), make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	alice.share(t, Share{Folder: dir})
+	alice.share(t, Share{Folders: []Folder{{Dir: dir}}})
 	for _, through := range []Backend{alice.Node, connectTo(t, alice.cfg)} {
 		s, err := through.Open(within(t), Own, session.Header{Service: folder.Name, Action: folder.Read})
 		if err != nil {

@@ -186,13 +186,13 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Dir, cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, cfg.Log)
+	n.services = newServices(cfg.Dir, cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, n.allowed, cfg.Log)
 	n.post = newPost(key, cfg.Roots, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())
 	}
 	dispatcher := host.NewDispatcher(host.DispatcherConfig{
-		Authorizer: n.grants, Services: n.services.list(), Observe: n.observe, Audit: n.audit, Detail: requested, Log: cfg.Log,
+		Authorizer: knowing{n.grants}, Services: n.services.list(), Observe: n.observe, Audit: n.audit, Detail: requested, Log: cfg.Log,
 	})
 	n.host = host.New(host.Config{
 		Device: device, Contact: n.contact, Book: book, Post: n.post, Ledger: ledger,

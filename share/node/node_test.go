@@ -178,7 +178,7 @@ func folderOf(t testing.TB, name string) string {
 func TestShareAndJoin(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	joined := bob.meet(t, shared.Code)
 	if joined.Alias != "alice" || joined.Peer.ID != alice.device.ID() || joined.Path.Kind == session.NoPath || len(joined.Offers) != 1 {
 		t.Errorf("joined %+v", joined)
@@ -212,10 +212,10 @@ func TestShareAndJoin(t *testing.T) {
 // Without a server the host runs one, which a link leads to.
 func TestShareWithoutServer(t *testing.T) {
 	alice, bob := begin(t, "alice"), begin(t, "bob")
-	shared := alice.share(t, Share{Folder: folderOf(t, "project"), Uses: 2})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Uses: 2})
 	bob.meet(t, shared.Link)
 	// Another share goes through the same server, and has a number of its own.
-	if again := alice.share(t, Share{Folder: folderOf(t, "other")}); again.Code[:4] == shared.Code[:4] {
+	if again := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "other")}}}); again.Code[:4] == shared.Code[:4] {
 		t.Errorf("two shares under one number: %s and %s", shared.Code, again.Code)
 	}
 }
@@ -225,7 +225,7 @@ func TestShareWithoutServer(t *testing.T) {
 func TestLinkNamesTheNumbersServer(t *testing.T) {
 	a, b := signalingtest.Start(t, server.Config{}).URL, signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", a, b), begin(t, "bob")
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	ticket, err := parseInvite(shared.Link)
 	if err != nil || len(ticket.Servers) != 1 || ticket.Servers[0] != shared.Server {
 		t.Errorf("the link leads to %v, the number is from %s: %v", ticket.Servers, shared.Server, err)
@@ -236,7 +236,7 @@ func TestLinkNamesTheNumbersServer(t *testing.T) {
 func TestOwnInvite(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice := begin(t, "alice", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	for _, invite := range []string{shared.Code, shared.Link} {
 		if _, err := alice.Join(within(t), invite, nil); session.KindOf(err) != session.Exists {
 			t.Errorf("joining one's own share: %v", err)
@@ -250,7 +250,7 @@ func TestOwnInvite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = second.Close() }()
-	shared, err = second.Share(within(t), Share{Folder: folderOf(t, "other"), Uses: 1, Expires: time.Minute, Approve: always})
+	shared, err = second.Share(within(t), Share{Folders: []Folder{{Dir: folderOf(t, "other")}}, Uses: 1, Expires: time.Minute, Approve: always})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestOwnInvite(t *testing.T) {
 func TestInviteExpires(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice := begin(t, "alice", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project"), Expires: 200 * time.Millisecond})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Expires: 200 * time.Millisecond})
 	if e := alice.await(t, EventSpent, 1); e.Reason == "" {
 		t.Error("spent for no reason")
 	}
@@ -310,7 +310,7 @@ func TestNumberLost(t *testing.T) {
 	t.Cleanup(func() { _ = numbers.Close() })
 	s := signalingtest.Start(t, server.Config{Bus: numbers})
 	alice := begin(t, "alice", s.URL)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	number := shared.Code[:len(shared.Code)-len(trimNumber(shared.Code))]
 	s.Down()
 	holder, err := numbers.Lookup(within(t), number)
@@ -333,7 +333,7 @@ func TestNumberLost(t *testing.T) {
 func TestServerRestart(t *testing.T) {
 	s := signalingtest.Start(t, server.Config{})
 	alice, bob := begin(t, "alice", s.URL), begin(t, "bob", s.URL)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	s.Down()
 	s.Up()
 	signalingtest.Eventually(t, "bob is in", func() bool {
@@ -349,7 +349,7 @@ func TestServerRestart(t *testing.T) {
 func TestDialByName(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob") // bob has no server of his own
-	shared := alice.share(t, Share{Folder: folderOf(t, "project")})
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	bob.meet(t, shared.Link)
 	if err := bob.Close(); err != nil {
 		t.Fatal(err)

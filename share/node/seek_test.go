@@ -62,7 +62,7 @@ func TestJoinNearby(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			alice, bob := begin(t, "alice", near.URL), beginNear(t, "bob", near.URL, configured...)
-			bob.meet(t, alice.share(t, Share{Folder: folderOf(t, "project")}).Code)
+			bob.meet(t, alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}}).Code)
 		})
 	}
 }
@@ -232,7 +232,7 @@ func late(t testing.TB, upstream string) string {
 func TestClockDiffersFromServers(t *testing.T) {
 	url := late(t, signalingtest.Start(t, server.Config{}).URL)
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	bob.meet(t, alice.share(t, Share{Folder: folderOf(t, "project")}).Code)
+	bob.meet(t, alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}}).Code)
 	for _, p := range []*person{alice, bob} {
 		if e := p.await(t, EventClock, 1); !strings.Contains(e.Reason, "1h0m0s ahead of the server's") {
 			t.Errorf("%s hears %q", p.cfg.Name, e.Reason)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -18,7 +16,6 @@ import (
 	"tandem/session/pairing"
 	"tandem/share/command"
 	"tandem/share/facts"
-	"tandem/share/folder"
 	"tandem/share/terminal"
 	"tandem/signaling"
 	"tandem/signaling/server"
@@ -26,12 +23,7 @@ import (
 
 // Share is what one invite offers, and to whom.
 type Share struct {
-	// Folder is a directory to share; empty for none. Guests know it by its
-	// last element.
-	Folder string
-	Write  bool
-	// Executables lets guests who may write put files that can be executed.
-	Executables bool
+	Folders []Folder
 	// Terminal shares the terminal named "main"; guests who may only view
 	// can't type.
 	Terminal bool
@@ -183,28 +175,11 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		}
 		rights = append(rights, Right{Service: terminal.ServiceName, Actions: actions})
 	}
-	if s.Folder != "" {
-		dir, err := filepath.Abs(s.Folder)
-		if err != nil {
-			return nil, &session.Error{Op: "share", Kind: session.Invalid, Err: err}
-		}
-		info, err := os.Stat(dir)
-		switch {
-		case err != nil:
-			return nil, &session.Error{Op: "share", Kind: session.NotFound, Err: err}
-		case !info.IsDir():
-			return nil, session.Errorf("share", session.Invalid, "%s is not a folder", s.Folder)
-		}
-		name, err := n.services.addFolder(dir, s.Write, s.Executables)
-		if err != nil {
-			return nil, err
-		}
-		actions := []string{"read"}
-		if s.Write {
-			actions = append(actions, "write")
-		}
-		rights = append(rights, Right{Service: folder.Name, Resource: name, Actions: actions})
+	folders, err := n.services.offerFolders(s.Folders)
+	if err != nil {
+		return nil, err
 	}
+	rights = append(rights, folders...)
 	if s.Terminal && !s.ViewOnly && len(s.Command) == 0 {
 		// Whoever may type into a shell can look around, and run any program; but
 		// no recording has what runs beside a terminal.

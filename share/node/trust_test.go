@@ -49,8 +49,8 @@ func (p *person) hostile(t testing.TB, peer session.PeerID, h session.Header) er
 func TestTrustNothingButWhatWasGranted(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, mallory := begin(t, "alice", url), begin(t, "mallory", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project"), Terminal: true, ViewOnly: true})
-	if _, err := alice.services.addFolder(folderOf(t, "private"), true, true); err != nil { // shared with others
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Terminal: true, ViewOnly: true})
+	if _, err := alice.services.offerFolders([]Folder{{Dir: folderOf(t, "private"), Write: true, Executables: true}}); err != nil { // shared with others
 		t.Fatal(err)
 	}
 	mallory.meet(t, shared.Code)
@@ -100,7 +100,7 @@ func TestTrustEventsOfAHostileGuest(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	name := "\x1b]0;owned\a\u202eecila\u2066" + strings.Repeat("x", 10_000)
 	alice, mallory := begin(t, "alice", url), begin(t, name, url)
-	mallory.meet(t, alice.share(t, Share{Folder: folderOf(t, "project")}).Code)
+	mallory.meet(t, alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}}).Code)
 	nasty := "\x1b[2J\u202e\r\n\x07" + strings.Repeat("y", 200)
 	for range 500 {
 		_ = mallory.hostile(t, alice.device.ID(), session.Header{Service: "folder/1", Resource: nasty, Action: "\x1b[31m"})
@@ -227,7 +227,7 @@ func TestTrustRevocationEndsShells(t *testing.T) {
 func TestTrustNoMeansNo(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	shared := alice.share(t, Share{Folder: folderOf(t, "project"), Approve: func(context.Context, Guest) error {
+	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Approve: func(context.Context, Guest) error {
 		return session.Errorf("approve", session.Denied, "the person at the other end said no")
 	}})
 	if _, err := bob.Join(within(t), shared.Code, nil); session.KindOf(err) != session.Denied {
