@@ -87,6 +87,16 @@ func (l *line) split(x int) {
 	l.cells[x-1] = cell{style: l.cells[x-1].style.blank()}
 }
 
+// overwrite makes [from, to) ready to be written over: what is left of wide
+// characters that it cuts apart has no background of its own.
+func (l *line) overwrite(from, to int) {
+	for _, x := range []int{from, to} {
+		if x > 0 && x < len(l.cells) && l.cells[x].trails() {
+			l.cells[x-1], l.cells[x] = cell{}, cell{}
+		}
+	}
+}
+
 // trails reports whether this is the second cell of a wide character.
 func (c cell) trails() bool { return c.width < 0 }
 

@@ -2,6 +2,7 @@ package screen
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -18,6 +19,8 @@ func FuzzSnapshot(f *testing.F) {
 	} {
 		f.Add([]byte(seed), uint8(9), uint8(4), uint16(len(seed)/2))
 	}
+	// Cut within what repeats the last character, which was inserted.
+	f.Add([]byte("\x1b[4h"+strings.Repeat("0", 100)+"\x1b[4b"), uint8(0x83), uint8('-'), uint16(107))
 	f.Fuzz(func(t *testing.T, output []byte, cols, rows uint8, at uint16) {
 		split := min(int(at), len(output))
 		width, height := int(cols%80)+2, int(rows%40)+1

@@ -84,8 +84,7 @@ func (s *Screen) put(c cell) {
 	if s.insert {
 		s.insertCells(width)
 	}
-	l.split(s.cur.x)
-	l.split(s.cur.x + width)
+	l.overwrite(s.cur.x, s.cur.x+width)
 	*l.ref(s.cur.x) = c
 	if width == 2 {
 		*l.ref(s.cur.x + 1) = cell{width: trail, style: c.style}
@@ -111,8 +110,7 @@ func (s *Screen) text(p []byte) {
 		}
 		l := s.line()
 		n := min(len(p), s.cols-1-s.cur.x)
-		l.split(s.cur.x)
-		l.split(s.cur.x + n)
+		l.overwrite(s.cur.x, s.cur.x+n)
 		l.ref(s.cur.x + n - 1)
 		cells := l.cells[s.cur.x : s.cur.x+n]
 		for i := range cells {
@@ -356,5 +354,4 @@ func (s *Screen) deleteCells(n int) {
 			*l.ref(i) = cell{style: st}
 		}
 	}
-	l.wrapped = false
 }

@@ -63,13 +63,12 @@ func (r *renderer) snapshot() {
 			}
 			r.place(&entry, &s.main)
 		}
-		coloured := r.pen.bg != 0
 		r.mode(s.alternate, true)
 		r.setOrigin(false)
 		r.setStyle(style{})
-		if coloured { // so is the screen now
-			r.csi("", 'J', 2)
-		}
+		// Terminals differ in what the screen has now.
+		r.moveTo(0, 0)
+		r.csi("", 'J', 2)
 		r.drawGrid(&s.alt, false)
 		if s.saved != nil && savedOn == &s.alt {
 			r.save(s.saved, savedOn)
@@ -100,11 +99,17 @@ func (s *Screen) settle(g *grid, c *cursor) {
 	if l.at(x).trails() {
 		x--
 	}
+	s.written(l, x)
+	c.pending = !s.attracted(l, x)
+}
+
+// written makes the cell at x one that can be written again: what is erased
+// becomes a space, which looks the same.
+func (s *Screen) written(l *line, x int) {
 	if l.at(x).erased() {
 		ref := l.ref(x)
 		ref.text, ref.width = ' ', 1
 	}
-	c.pending = !s.attracted(l, x)
 }
 
 // drawGrid draws the rows of g. With flow, a line that goes on in the next row is
@@ -255,12 +260,16 @@ func (r *renderer) cursor() {
 	s := r.s
 	c := &s.cur
 	r.setAutowrap(c.autowrap)
-	if x := s.lastColumn(); x >= 0 && !s.insert {
+	if x := s.lastColumn(); x >= 0 {
 		// Writing the last character again has it repeated by REP.
 		r.setOrigin(c.origin)
 		r.moveTo(x, c.y)
 		r.setCharsets(*c)
 		r.setStyle(c.pen)
+		if s.insert { // it pushes back what moves up now
+			r.csi("", 'P', int(s.line().at(x).width))
+			r.csi("", 'h', 4)
+		}
 		r.b = utf8.AppendRune(r.b, s.last)
 		return
 	}

@@ -88,8 +88,8 @@ func (s *Screen) Write(p []byte) (n int, err error) {
 		}
 		s.step(p[n])
 		n++
-		if s.cur.pending && s.line().at(s.cur.x).erased() {
-			s.cur.pending = false // what the wrap was after is gone
+		if s.cur.pending {
+			s.written(s.line(), s.cur.x) // what the wrap was after may be gone
 		}
 	}
 	return n, nil

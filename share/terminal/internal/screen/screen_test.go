@@ -48,7 +48,7 @@ var fragment = rapid.Custom(func(t *rapid.T) string {
 	case 10:
 		return rapid.SampledFrom([]string{
 			"\x1b7", "\x1b8", "\x1b[s", "\x1b[u", "\x1b=", "\x1b>", "\x1bD", "\x1bE", "\x1bM", "\x1bH", "\x1bc", "\x1b#8", "\x1b(0", "\x1b(B", "\x1b)0", "\x1b(A",
-			"\x1b[!p", "\x1b[4h", "\x1b[4l", "\x1b[20h", "\x1b[20l", "\x1b[3 q", "\x1b[>4;2m", "\x1b[>5u", "\x1b[<u", "\x1b[3b", "\x1bn", "\x1bo",
+			"\x1b[!p", "\x1b[4h", "\x1b[4h", "\x1b[4l", "\x1b[20h", "\x1b[20l", "\x1b[3 q", "\x1b[>4;2m", "\x1b[>5u", "\x1b[<u", "\x1b[3b", "x\x1b[2b", "\x1b[4hx\x1b[2b", "\x1bn", "\x1bo",
 			"\x1b[22;0t", "\x1b[23;0t", "\u0085", "\u008d", "\u009b5C",
 		}).Draw(t, "escape")
 	default:
