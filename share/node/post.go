@@ -310,13 +310,22 @@ func (p *post) nameplate(ctx context.Context) (*signaling.Nameplate, error) {
 	return n, fromSignaling(err)
 }
 
-// relays are those of every server that answers.
+// relayPatience is how long a server has to name its relays once another has.
+const relayPatience = 300 * time.Millisecond
+
+// relays are those of every server that answers. One that is down delays nobody.
 func (p *post) relays(ctx context.Context) ([]link.Relay, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	clients := p.pick("")
 	answers, errs := make([][]signaling.Relay, len(clients)), make([]error, len(clients))
 	var asking sync.WaitGroup
 	for i, c := range clients {
-		asking.Go(func() { answers[i], errs[i] = c.Relays(ctx) })
+		asking.Go(func() {
+			if answers[i], errs[i] = c.Relays(ctx); len(answers[i]) > 0 {
+				time.AfterFunc(relayPatience, cancel)
+			}
+		})
 	}
 	asking.Wait()
 	var relays []link.Relay

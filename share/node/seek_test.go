@@ -247,3 +247,18 @@ func TestClockDiffersFromServers(t *testing.T) {
 		t.Errorf("the hint is %q", hint)
 	}
 }
+
+// A server that is down costs no session the relays of another, nor the time
+// that it would have to answer.
+func TestRelaysBesideDeadServer(t *testing.T) {
+	alive := signalingtest.Start(t, server.Config{
+		Relays: func(context.Context, string) ([]signaling.Relay, error) {
+			return []signaling.Relay{{URLs: []string{"turn:127.0.0.1:1"}, TTL: 60}}, nil
+		},
+	})
+	p := begin(t, "alice", alive.URL, nobody(t))
+	relays, err := p.post.relays(t.Context()) // which would wait for both until the test ends
+	if err != nil || len(relays) != 1 {
+		t.Errorf("relays %+v, %v", relays, err)
+	}
+}
