@@ -31,3 +31,12 @@ func ParseSum(text string) (s Sum, err error) {
 	}
 	return Sum(b), nil
 }
+
+// MarshalText writes what String does.
+func (s Sum) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Sum) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSum(string(text))
+	return err
+}

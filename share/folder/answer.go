@@ -10,6 +10,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 // list answers with pages.
@@ -37,8 +38,48 @@ func (c *conversation) list(ctx context.Context, req request) error {
 	return writeTrailer(c.w, trailer{})
 }
 
-// read answers with a range of a file.
+// read answers with a range of a file, as it is.
 func (c *conversation) read(ctx context.Context, req request) error {
+	f, e, err := c.tree.open(req.Path)
+	if err != nil {
+		return c.send(req, reply{}, err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(req.Offset, io.SeekStart); err != nil {
+		return c.send(req, reply{}, fileError("read", req.Path, err))
+	}
+	if err := c.send(req, reply{Entry: &e, Offset: req.Offset, Body: true}, nil); err != nil {
+		return err
+	}
+	n := max(e.Size-req.Offset, 0)
+	if req.Length > 0 {
+		n = min(n, req.Length)
+	}
+	h := blake3.New()
+	why, err := c.sendFile(ctx, f, h, n)
+	if err != nil {
+		return err
+	}
+	if why == nil {
+		why = c.tree.unchanged(f, req.Path, e)
+	}
+	return c.endFile(req, h, why)
+}
+
+// endFile ends the body that a file's content is, unless why says that it
+// isn't.
+func (c *conversation) endFile(req request, h *blake3.Hasher, why error) error {
+	if errors.Is(why, io.ErrUnexpectedEOF) {
+		why = changed(req.Path)
+	}
+	if why != nil {
+		return writeTrailer(c.w, trailer{Error: toWire(fileError("read", req.Path, why))})
+	}
+	return writeTrailer(c.w, trailer{Hash: new(sum(h))})
+}
+
+// fetch answers with what the client lacks of a file.
+func (c *conversation) fetch(ctx context.Context, req request, list chunk.List) error {
 	f, e, err := c.tree.open(req.Path)
 	if err != nil {
 		return c.send(req, reply{}, err)
@@ -57,44 +98,33 @@ func (c *conversation) read(ctx context.Context, req request) error {
 	if err := c.send(req, reply{Entry: &e, Offset: offset, Body: true}, nil); err != nil {
 		return err
 	}
-	n := max(e.Size-offset, 0)
-	if req.Length > 0 {
-		n = min(n, req.Length)
-	}
-	why, err := c.sendFile(ctx, f, h, n)
-	if err != nil {
+	had := req.offer()
+	had.list = list
+	s := sender{w: c.w, packer: c.tree.packer, hash: h, stop: ctx.Err}
+	why := s.file(f, offset, e.Size, had)
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if why == nil {
 		why = c.tree.unchanged(f, req.Path, e)
 	}
-	if errors.Is(why, io.ErrUnexpectedEOF) {
-		why = changed(req.Path)
-	}
-	if why != nil {
-		return writeTrailer(c.w, trailer{Error: toWire(fileError("read", req.Path, why))})
-	}
-	return writeTrailer(c.w, trailer{Hash: new(sum(h))})
+	return c.endFile(req, h, why)
 }
 
-// resume decides where a read begins, and hashes what lies before.
+// resume decides where a fetch begins, and hashes what lies before.
 func (c *conversation) resume(ctx context.Context, f *os.File, e Entry, req request) (*blake3.Hasher, int64, error) {
-	h, offset := blake3.New(), req.Offset
-	if req.Prefix != nil {
-		err := io.ErrUnexpectedEOF
-		if offset <= e.Size {
-			err = hashFile(ctx, h, f, offset)
-		}
-		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF), err == nil && sum(h) != *req.Prefix:
-			h.Reset()
-			offset = 0
-		case err != nil:
-			return nil, 0, fileError("read", req.Path, err)
-		}
+	h := blake3.New()
+	if req.Offset == 0 || req.Offset > e.Size {
+		return h, 0, nil
 	}
-	_, err := f.Seek(offset, io.SeekStart)
-	return h, offset, fileError("read", req.Path, err)
+	err := hashFile(ctx, h, f, req.Offset)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), err == nil && sum(h) != *req.Prefix:
+		return blake3.New(), 0, nil
+	case err != nil:
+		return nil, 0, fileError("read", req.Path, err)
+	}
+	return h, req.Offset, nil
 }
 
 // sendFile writes n bytes of f as blocks. The first error is the file's, the
@@ -142,31 +172,55 @@ func (c *conversation) hash(ctx context.Context, req request) (reply, error) {
 }
 
 // check answers what a put would meet.
-func (c *conversation) check(ctx context.Context, req request) (reply, error) {
-	rep := reply{State: absent, Have: c.tree.have(req.Hash.String())}
-	if rep.Have > req.Size {
-		rep.Have = 0
+func (c *conversation) check(ctx context.Context, req request) error {
+	var rep reply
+	had := req.offer()
+	err := c.look(ctx, req, &rep, &had)
+	if rep.Body = err == nil && len(had.list) > 0; !rep.Body {
+		return c.send(req, rep, err)
+	}
+	if err := c.send(req, rep, nil); err != nil {
+		return err
+	}
+	if err := writeList(c.w, had.list); err != nil {
+		return err
+	}
+	return writeTrailer(c.w, trailer{})
+}
+
+func (c *conversation) look(ctx context.Context, req request, rep *reply, had *offer) error {
+	key := partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
+	if n := c.tree.have(key); n > 0 && n <= req.Size {
+		// What can't be read is not resumed.
+		if h, err := c.tree.prefix(ctx, join(partialDir, key), n); err == nil {
+			rep.Have, rep.Prefix = n, new(sum(h))
+		}
 	}
 	e, err := c.tree.stat(req.Path)
 	switch {
 	case session.KindOf(err) == session.NotFound:
-		return rep, nil
+		return nil
+	case session.KindOf(err) == session.Unsupported:
+		return session.Errorf("check", session.Exists, "%s is there already and is not a file", session.Printable(req.Path))
 	case err != nil:
-		return reply{}, err
+		return err
+	}
+	rep.Entry = &e
+	var h chunk.Sum
+	switch {
 	case e.Dir:
-		return reply{}, session.Errorf("check", session.Exists, "%s is a folder", session.Printable(req.Path))
+		return nil
+	case req.List:
+		h, *rep.Entry, err = c.tree.survey(ctx, req.Path, had)
+	case e.Size == req.Size:
+		h, *rep.Entry, err = c.tree.hashOf(ctx, req.Path)
+	default:
+		return nil
 	}
-	rep.State = differs
-	if e.Size == req.Size {
-		h, _, err := c.tree.hashOf(ctx, req.Path)
-		if err != nil && session.KindOf(err) != session.Changed {
-			return reply{}, err
-		}
-		if err == nil && h == *req.Hash {
-			rep.State = same
-		}
+	if err == nil {
+		rep.Hash = &h
 	}
-	return rep, nil
+	return err
 }
 
 // put stages the body, and returns what commits it.
@@ -175,8 +229,8 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 		return nil, session.Errorf("put", session.Invalid, "a file needs a name")
 	}
 	key := ""
-	if req.Hash != nil {
-		key = req.Hash.String()
+	if req.Size >= 0 {
+		key = partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
 	}
 	s, err := c.tree.begin(key)
 	if err != nil {
@@ -203,34 +257,22 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 // receive stages the body of a put and verifies it.
 func (s *stage) receive(ctx context.Context, req request, b *body) error {
 	if req.Offset > 0 && s.key == "" {
-		return session.Errorf("put", session.Busy, "another transfer of this content is under way")
+		return session.Errorf("put", session.Busy, "another transfer of this file is under way")
 	}
 	if err := s.resume(ctx, req.Offset); err != nil {
 		return err
 	}
-	var r io.Reader = struct{ io.Reader }{b}
+	want := int64(-1)
 	if req.Size >= 0 {
-		r = io.LimitReader(r, req.Size-req.Offset+1) // one more shows excess
+		want = req.Size - req.Offset
 	}
-	if _, err := copyContext(ctx, s, r); err != nil {
-		return err
+	return receiver{to: s, hash: s.hash, packer: s.tree.packer, old: s.tree.opener(req.Path), want: want}.receive(ctx, b)
+}
+
+// opener opens the file at path as what copies are made of.
+func (t *tree) opener(path string) func() (*os.File, error) {
+	return func() (*os.File, error) {
+		f, _, err := t.open(path)
+		return f, err
 	}
-	if req.Size >= 0 && s.size > req.Size {
-		return forged("more bytes than announced")
-	}
-	t, err := b.finish()
-	if err != nil {
-		return err
-	}
-	if err := t.Error.err("put"); err != nil {
-		return err
-	}
-	want := req.Hash
-	if want == nil {
-		want = t.Hash
-	}
-	if want == nil || *want != s.sum() || req.Size >= 0 && s.size != req.Size {
-		return forged("the content does not match its hash")
-	}
-	return nil
 }

@@ -5,14 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"strings"
-	"sync"
 
 	"github.com/zeebo/blake3"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 // Client uses one share of a peer. Each method opens streams of its own; all
@@ -24,63 +22,6 @@ type Client struct {
 
 // NewClient makes a client of the share called name; "" is the peer's only one.
 func NewClient(o Opener, name string) *Client { return &Client{opener: o, share: name} }
-
-// Options are how files are copied.
-type Options struct {
-	// Force replaces files that are there with other content. Without it they
-	// stay, and count as failures of the kind Exists.
-	Force bool
-	// Executables lets files from the peer be executable here.
-	Executables bool
-	// Exclusive makes Write fail with Exists if anything is there.
-	Exclusive bool
-	// Exec makes what Write writes executable, as far as the share allows.
-	Exec bool
-	// Progress, if set, is told now and then how far things are, and at the
-	// end. It is never called concurrently.
-	Progress func(Progress)
-}
-
-// Progress is how far a copy is. The totals grow while a tree is being listed.
-type Progress struct {
-	Files     int    `json:"files"`
-	FilesDone int    `json:"files_done"`
-	Bytes     int64  `json:"bytes"`
-	BytesDone int64  `json:"bytes_done"`
-	Current   string `json:"current,omitempty"` // path; from the peer, for a get
-}
-
-// Summary is what a copy did.
-type Summary struct {
-	Files   int   `json:"files"`   // copied
-	Dirs    int   `json:"dirs"`    // made or found
-	Bytes   int64 `json:"bytes"`   // sizes of the files copied
-	Sent    int64 `json:"sent"`    // of which travelled now
-	Resumed int64 `json:"resumed"` // and had travelled before
-	Same    int   `json:"same"`    // files that were there already
-	Skipped int   `json:"skipped"` // symbolic links, special files, unusable names
-	Failed  int   `json:"failed"`
-	// Failures are the first of them, at most 1000.
-	Failures []Failure `json:"failures,omitempty"`
-}
-
-const maxFailures = 1000
-
-// Failure is why one path was not copied.
-type Failure struct {
-	Path string `json:"path"`
-	Err  error  `json:"-"`
-}
-
-// MarshalJSON writes the path, kind and public text.
-func (f Failure) MarshalJSON() ([]byte, error) {
-	kind, text := session.Public(f.Err)
-	return json.Marshal(struct {
-		Path  string       `json:"path"`
-		Kind  session.Kind `json:"kind"`
-		Error string       `json:"error"`
-	}{f.Path, kind, text})
-}
 
 // List is the content of the directory path, sorted by name. The second result
 // is how many entries the peer left out.
@@ -277,8 +218,7 @@ func (c *Client) ReadRange(ctx context.Context, path string, p []byte, offset in
 			}
 			n, e = int(in.want), in.entry
 			_, e.Name = split(path)
-			h := blake3.New()
-			return in.receive(io.MultiWriter(&window{p}, h), b, h)
+			return in.receive(p[:n], b)
 		})
 		return err
 	})
@@ -288,24 +228,20 @@ func (c *Client) ReadRange(ctx context.Context, path string, p []byte, offset in
 	return n, e, err
 }
 
-// window is an io.Writer into a fixed slice.
-type window struct{ p []byte }
-
-func (w *window) Write(p []byte) (int, error) {
-	n := copy(w.p, p)
-	w.p = w.p[n:]
-	return n, nil
-}
-
 // Read writes the file at path to w, for a pipe: what was written can't be
 // taken back when an error follows, such as Changed or Integrity.
 func (c *Client) Read(ctx context.Context, path string, w io.Writer, o Options) (Summary, error) {
 	if err := checkPath(path); err != nil {
 		return Summary{}, err
 	}
+	packer, err := chunk.NewPacker()
+	if err != nil {
+		return Summary{}, err
+	}
+	defer packer.Close()
 	t := newTally(o.Progress)
-	err := converse(ctx, c.opener, c.share, Read, func(cn *conn) error {
-		_, err := cn.do(request{Op: opRead, Path: path}, func(rep reply, b *body) error {
+	err = transfer(ctx, c.opener, c.share, Read, func(cn *conn) error {
+		_, err := cn.do(request{Op: opFetch, Path: path}, func(rep reply, b *body) error {
 			if rep.Error != nil {
 				return nil
 			}
@@ -315,10 +251,11 @@ func (c *Client) Read(ctx context.Context, path string, w io.Writer, o Options) 
 			}
 			t.found(in.want)
 			h := blake3.New()
-			if err := in.receive(io.MultiWriter(w, t.counter(path), h), b, h); err != nil {
+			r := receiver{to: plainSink{io.MultiWriter(w, h)}, hash: h, packer: packer, want: in.want, moved: t.mover(path)}
+			if err := r.receive(ctx, b); err != nil {
 				return err
 			}
-			t.copied(path, in.want, 0)
+			t.copied(path, in.want)
 			return nil
 		})
 		return err
@@ -331,16 +268,21 @@ func (c *Client) Write(ctx context.Context, path string, r io.Reader, mtime int6
 	if err := checkPath(path); err != nil {
 		return Summary{}, err
 	}
+	packer, err := chunk.NewPacker()
+	if err != nil {
+		return Summary{}, err
+	}
+	defer packer.Close()
 	t := newTally(o.Progress)
-	err := converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
+	err = transfer(ctx, c.opener, c.share, Write, func(cn *conn) error {
 		t.found(0)
 		var size int64
 		req := request{Op: opPut, Path: path, Size: -1, MTime: mtime, Force: o.Force, Exclusive: o.Exclusive, Exec: o.Exec}
 		cl := cn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
-			h := blake3.New()
-			n, err := sendBlocks(ctx, w, cl, io.TeeReader(r, io.MultiWriter(h, t.counter(path))))
-			size = n
-			return trailer{Hash: new(sum(h))}, err
+			s := sender{w: w, packer: packer, hash: blake3.New(), moved: t.mover(path), stop: until(ctx, cl)}
+			err := errors.Join(s.pieces(r), s.flush())
+			size = s.total
+			return trailer{Hash: new(sum(s.hash))}, err
 		}, nil)
 		<-cl.done
 		switch {
@@ -349,113 +291,9 @@ func (c *Client) Write(ctx context.Context, path string, r io.Reader, mtime int6
 		case cl.rep.Same:
 			t.same(path, 0)
 		default:
-			t.copied(path, size, 0)
+			t.copied(path, size)
 		}
 		return nil
 	})
 	return t.end(err)
-}
-
-// tally counts what a copy does and tells Progress.
-type tally struct {
-	mu       sync.Mutex
-	report   func(Progress)
-	progress Progress
-	summary  Summary
-	first    error // failure
-}
-
-func newTally(report func(Progress)) *tally { return &tally{report: report} }
-
-func (t *tally) update(f func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f()
-	if t.report != nil {
-		t.report(t.progress)
-	}
-}
-
-// found announces a file of size bytes.
-func (t *tally) found(size int64) {
-	t.update(func() { t.progress.Files++; t.progress.Bytes += size })
-}
-
-func (t *tally) dir() { t.update(func() { t.summary.Dirs++ }) }
-
-func (t *tally) skipped(n int) {
-	if n > 0 {
-		t.update(func() { t.summary.Skipped += n })
-	}
-}
-
-// moved counts bytes of path that travelled.
-func (t *tally) moved(path string, n int64) {
-	t.update(func() {
-		t.progress.Current = path
-		t.progress.BytesDone += n
-		t.summary.Sent += n
-	})
-}
-
-// copied ends a file of which resumed bytes were there from before.
-func (t *tally) copied(path string, size, resumed int64) {
-	t.update(func() {
-		t.progress.Current = path
-		t.progress.FilesDone++
-		t.progress.BytesDone += resumed
-		t.summary.Files++
-		t.summary.Bytes += size
-		t.summary.Resumed += resumed
-	})
-}
-
-// same ends a file that was there already; left bytes of it did not travel.
-func (t *tally) same(path string, left int64) {
-	t.update(func() {
-		t.progress.Current = path
-		t.progress.FilesDone++
-		t.progress.BytesDone += left
-		t.summary.Same++
-	})
-}
-
-func (t *tally) failed(path string, err error) {
-	t.update(func() {
-		t.summary.Failed++
-		if t.first == nil {
-			t.first = err
-		}
-		if len(t.summary.Failures) < maxFailures {
-			t.summary.Failures = append(t.summary.Failures, Failure{Path: path, Err: err})
-		}
-	})
-}
-
-// end is the result of the copy, which ended with err.
-func (t *tally) end(err error) (Summary, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err == nil && t.first != nil {
-		done := t.summary.Files + t.summary.Same
-		_, text := session.Public(t.first)
-		if t.summary.Failed > 1 || done > 0 {
-			text = fmt.Sprintf("%d of %d failed, first: %s", t.summary.Failed, t.summary.Failed+done, text)
-		}
-		err = &session.Error{Op: "copy", Kind: session.KindOf(t.first), Text: strings.TrimSpace(text), Err: &detail{t.first}}
-	}
-	return t.summary, err
-}
-
-// counter is a Writer that counts bytes of path.
-func (t *tally) counter(path string) io.Writer { return counter{t, path} }
-
-type counter struct {
-	tally *tally
-	path  string
-}
-
-func (c counter) Write(p []byte) (int, error) {
-	c.tally.moved(c.path, int64(len(p)))
-	return len(p), nil
 }

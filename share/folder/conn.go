@@ -45,9 +45,10 @@ type call struct {
 	done   chan struct{}
 }
 
-// connect opens a stream to share. ctx limits the whole conversation.
-func connect(ctx context.Context, o Opener, share, action string) (*conn, error) {
-	st, err := o.Open(ctx, session.Header{Service: Name, Resource: share, Action: action})
+// connect opens a stream for what h says. ctx limits the whole conversation.
+func connect(ctx context.Context, o Opener, h session.Header) (*conn, error) {
+	h.Service = Name
+	st, err := o.Open(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,16 @@ func connect(ctx context.Context, o Opener, share, action string) (*conn, error)
 
 // converse runs f with a stream to share and ends it orderly.
 func converse(ctx context.Context, o Opener, share, action string, f func(*conn) error) error {
-	c, err := connect(ctx, o, share, action)
+	return converseFor(ctx, o, session.Header{Resource: share, Action: action}, f)
+}
+
+// transfer is converse over a stream that will carry much.
+func transfer(ctx context.Context, o Opener, share, action string, f func(*conn) error) error {
+	return converseFor(ctx, o, session.Header{Resource: share, Action: action, Bulk: true}, f)
+}
+
+func converseFor(ctx context.Context, o Opener, h session.Header, f func(*conn) error) error {
+	c, err := connect(ctx, o, h)
 	if err != nil {
 		return err
 	}
@@ -136,8 +146,12 @@ func (c *conn) handle(r *bufio.Reader, call *call) error {
 	if rep.ID != call.req.ID {
 		return violation("reply to request %d, want %d", rep.ID, call.req.ID)
 	}
-	if rep.Body && call.req.Op != opRead && call.req.Op != opList && call.req.Op != opWatch {
-		return violation("%s answered with a body", call.req.Op)
+	if rep.Body {
+		switch call.req.Op {
+		case opRead, opFetch, opCheck, opList, opWatch:
+		default:
+			return violation("%s answered with a body", call.req.Op)
+		}
 	}
 	call.rep, call.err = rep, rep.Error.err(string(call.req.Op))
 	var b *body

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 // underway is how many files may be flushed to the disk at once for one
@@ -24,6 +25,7 @@ type conversation struct {
 	r       *bufio.Reader
 	w       *bufio.Writer
 	answers chan *answer
+	lists   chan struct{} // one for each list of chunks that is held
 	heard   chan struct{} // closed when no more requests will come
 }
 
@@ -35,13 +37,15 @@ type answer struct {
 	done chan struct{} // closed when rep and err are valid; nil if they are
 	// write, if set, writes the whole reply.
 	write func() error
+	// list says that one of conversation.lists is to be taken back.
+	list bool
 }
 
 func converseWith(st session.Stream, t *tree, write bool) *conversation {
 	return &conversation{
 		tree: t, write: write, stream: st,
 		r: bufio.NewReaderSize(st, blockSize), w: bufio.NewWriterSize(st, blockSize),
-		answers: make(chan *answer, underway), heard: make(chan struct{}),
+		answers: make(chan *answer, underway), lists: make(chan struct{}, 2), heard: make(chan struct{}),
 	}
 }
 
@@ -103,13 +107,15 @@ func (c *conversation) complete() (err error) {
 				<-a.done
 			}
 		}
-		if err != nil {
-			continue
-		}
-		if a.write != nil {
+		switch {
+		case err != nil:
+		case a.write != nil:
 			err = a.write()
-		} else {
+		default:
 			err = c.send(a.req, a.rep, a.err)
+		}
+		if a.list {
+			<-c.lists
 		}
 		if len(c.answers) == 0 {
 			err = c.flush(err)
@@ -183,11 +189,13 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 	case opWatch:
 		a.write = func() error { return c.watch(ctx, req) }
 	case opCheck:
-		a.rep, a.err = c.check(ctx, req)
+		a.write = func() error { return c.check(ctx, req) }
 	case opList:
 		a.write = func() error { return c.list(ctx, req) }
 	case opRead:
 		a.write = func() error { return c.read(ctx, req) }
+	case opFetch:
+		c.arrangeFetch(ctx, a, b)
 	case opStat:
 		a.write = func() error {
 			e, err := c.stat(req.Path)
@@ -202,6 +210,20 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		a.err = session.Errorf("folder", session.Unsupported, "no operation %q", session.Printable(string(req.Op)))
 	}
 	return a
+}
+
+// arrangeFetch reads what the client of a fetch has, and has a write it the
+// rest.
+func (c *conversation) arrangeFetch(ctx context.Context, a *answer, b *body) {
+	var list chunk.List
+	if b != nil {
+		c.lists <- struct{}{} // complete takes it back
+		a.list = true
+		if list, a.err = readList(b); a.err != nil {
+			return
+		}
+	}
+	a.write = func() error { return c.fetch(ctx, a.req, list) }
 }
 
 func (c *conversation) stat(path string) (*Entry, error) {

@@ -20,13 +20,15 @@
 // many bytes. There are two kinds, and the place says which it is:
 //
 //	message  JSON, 1 to 65536 bytes (MaxMessage)
-//	block    raw bytes, 0 to 262144 (MaxBlock)
+//	block    raw bytes, 0 to 1048640 (MaxBlock)
 //
 // A request or reply is a message. If its "body" is true, it is followed by
 // blocks, an empty block, and one more message, the trailer. Whoever gets a
 // request it will not fulfil reads past its body. A server that fails in the
 // midst of a body replies at once, and the client may then end the body early
 // with a trailer that holds an error.
+//
+// A stream that is to carry files has "bulk" in its Header.
 //
 //	request  {"id", "op", "path", "body", …}           client
 //	reply    {"id", "error", "body", …}                server; id is the request's
@@ -68,29 +70,34 @@
 // depth first, each with all its pages before those below it. "skipped" counts
 // what was left out. A directory that can't be read has a page with an error.
 //
-// read {path, "offset", "length", "prefix", "unless"} → {"entry", "offset",
-// "same"} and a body: the bytes from offset on, at most length of them if that
-// is not 0. If "unless" is the hash of the whole file, "same" is true and there
-// is no body. "prefix" is the hash of the first offset bytes that the client
-// has; if the file begins otherwise, the server starts over with "offset" 0 in
-// the reply, and else "offset" is the request's. The trailer's hash is over the
-// prefix, if one was given and used, and the bytes sent. If the file changed
-// while it was read, the trailer has an error of the kind "changed".
+// read {path, "offset", "length"} → {"entry", "offset"} and a body: the raw bytes
+// from offset on, at most length of them if that is not 0. The trailer's hash is
+// over the bytes sent. If the file changed while it was read, the trailer has an
+// error of the kind "changed".
 //
 // hash {path, "length"} → {"entry", "hash"}: of the first length bytes, or of
 // all if that is 0.
 //
-// check {path, "size", "hash"} → {"state", "have"}: what a put of this content
-// would meet. "state" is "absent", "same" (a file with this content is there
-// already) or "differs"; "have" is how many of its bytes the server kept when
-// an earlier put was interrupted.
+// fetch {path, "offset", "prefix", "unless", "normal", "key"}, with an offer as its
+// body or with none → {"entry", "offset", "same"} and content as a body. If "unless"
+// is the hash of the whole file, "same" is true and there is no body. "prefix" is
+// the hash of the first offset bytes, which the client has; if the file begins
+// otherwise, the server starts over with "offset" 0 in the reply, and else
+// "offset" is the request's. The trailer's hash is over the whole file. If it
+// changed while it was read, the trailer has an error of the kind "changed".
 //
-// put {path, "size", "hash", "mtime", "exec", "force", "exclusive", "offset"} and a body →
-// {"entry", "same"}. The body is the content from offset on, where offset is
-// at most "have" of a check. A size of -1 means that size and hash are not
-// known yet; the trailer then has the hash. The server stages the bytes,
-// verifies size and hash, flushes them to the disk, and renames the result over
-// the path. Where a file with the same content is there already, it is kept,
+// check {path, "size", "mtime", "list", "normal", "key"} → {"entry", "hash", "have",
+// "prefix"} and, if "list" is true and a file is there, an offer as a body: what a
+// put of a file of this size and time would meet. "entry" is what is there, or
+// absent; "hash" is that of the file, if it has this size or "list" is true. "have" is how many bytes the
+// server kept when an earlier put was interrupted, and "prefix" their hash.
+//
+// put {path, "size", "mtime", "exec", "force", "exclusive", "offset"} and content as a
+// body → {"entry", "same"}. The content begins at offset, which is 0 or the "have"
+// of a check whose "prefix" the client has verified. A size of -1 means that it is
+// not known yet. The trailer's hash is over the whole file. The server stages the
+// content, verifies size and hash, flushes it to the disk, and renames the result
+// over the path. Where a file with the same content is there already, it is kept,
 // and "same" is true. Where another file is, the put fails with "exists" unless
 // "force" is true; if "exclusive" is true, it fails with "exists" wherever
 // anything is, and of several at once one succeeds. "exec" is honoured only where the share allows it. An error
@@ -132,12 +139,45 @@
 // "too-large" beyond; it looks where the operating system hints, at everything
 // each minute, and every two seconds where there are no hints.
 //
+// # Content
+//
+// Content is the bytes of a file in order, as blocks of one item each:
+//
+//	data   1 byte 1, 32 bytes sum, a pack     bytes: a chunk as chunk.Packer packs
+//	                                          it, at most 1 MiB (maxChunk) of it, and its sum
+//	copy   1 byte 2, uvarint offset, uvarint  bytes of the file that is at the
+//	       length                             receiver's path, which offered them
+//	zeros  1 byte 3, uvarint length           that many zeros: a hole
+//
+// with uvarint as in encoding/binary, in its shortest form; an offset is at most
+// 2^44 (maxFile), as are a length, which is at least 1, and a file. Who receives content verifies each sum after
+// decompression, and at the end the hash of the whole. Where copies were among
+// the items, and only then, a wrong whole means that the old version changed meanwhile.
+//
+// # Offers
+//
+// An offer is the list of the chunks of a file that the receiver of content has
+// in the place of the one it wants, encoded as chunk.List, in blocks of any size. They
+// are cut with the key "key" and the normal size "normal", a power of two from
+// 65536 to 262144, a quarter of it the least and four times it the largest.
+// The client chooses both anew for each file, so that there are at most 65536 chunks of a
+// file up to 20 GiB; of a larger one, that many are offered. The sender cuts
+// its file, or each piece of it between holes, in the same way and sends a copy for a chunk
+// that was offered. Where nothing was offered, it cuts as it likes.
+//
+// # Files that are there
+//
+// A client takes a file for the same if its size and time are, and it has not been
+// written within 2 seconds, and otherwise compares hashes. A tree is put beside a
+// listing of what is there; small files that aren't there are put without a
+// question, and larger ones after a check.
+//
 // # Interrupted puts and gets
 //
-// Bytes are staged in a directory ".tandem-partial" at the top of the share (or
-// of the local destination of a get). What can be resumed has the name of its
-// hash (for a get: of a hash of path, size and mtime) and stays when the stream
-// breaks; everything else goes. What nobody has touched for a week is removed.
+// Content is staged in a directory ".tandem-partial" at the top of the share (or
+// of the local destination of a get). What can be resumed is named by a hash of path,
+// size and mtime and stays when the stream breaks or the process ends; everything
+// else goes. What nobody has touched for a week is removed.
 //
 // # Limits
 //

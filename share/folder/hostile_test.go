@@ -15,10 +15,11 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/zeebo/blake3"
+	"github.com/klauspost/compress/zstd"
 
 	"tandem/session"
 	"tandem/session/sessiontest"
+	"tandem/share/chunk"
 )
 
 // peer is a server that a test writes by hand: it is called for each request.
@@ -54,6 +55,18 @@ func pages(w *bufio.Writer, req request, ps ...page) error {
 	return errors.Join(err, writeTrailer(w, trailer{}))
 }
 
+// data is an item.
+func data(p string) string {
+	return string(item{kind: itemData, sum: chunk.SumOf([]byte(p)), pack: []byte("\x00" + p)}.append(nil))
+}
+
+// packed is an item whose content is compressed, however large it is.
+func packed(p []byte) string {
+	enc, _ := zstd.NewWriter(nil) // with no options to be wrong
+	defer enc.Close()
+	return string(item{kind: itemData, sum: chunk.SumOf(p), pack: enc.EncodeAll(p, []byte{1})}.append(nil))
+}
+
 func files(names ...string) []Entry {
 	var all []Entry
 	for _, name := range names {
@@ -72,9 +85,9 @@ func lister(ps ...page) peer {
 		case opList:
 			return pages(w, req, ps...)
 		}
-		h := Hash(blake3.Sum256([]byte("abc")))
+		h := chunk.SumOf([]byte("abc"))
 		return errors.Join(writeMessage(w, reply{ID: req.ID, Body: true, Entry: &Entry{Size: 3}}),
-			writeUnit(w, []byte("abc")), writeTrailer(w, trailer{Hash: &h}))
+			writeUnit(w, []byte(data("abc"))), writeTrailer(w, trailer{Hash: &h}))
 	}
 }
 
@@ -172,7 +185,7 @@ func TestEndlessListing(t *testing.T) {
 }
 
 func TestLyingFiles(t *testing.T) {
-	abc := Hash(blake3.Sum256([]byte("abc")))
+	abc := chunk.SumOf([]byte("abc"))
 	send := func(w *bufio.Writer, rep reply, tr trailer, blocks ...string) error {
 		err := writeMessage(w, rep)
 		for _, p := range blocks {
@@ -183,36 +196,36 @@ func TestLyingFiles(t *testing.T) {
 	file := &Entry{Name: "x", Size: 3}
 	for name, answer := range map[string]func(id uint64, w *bufio.Writer) error{
 		"wrong content": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "abd")
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, data("abd"))
 		},
 		"too much": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "abc", "d")
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, data("abc"), "d")
 		},
 		"too little": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, "ab")
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, data("ab"))
 		},
 		"size and hash disagree": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: &Entry{Size: 4}}, trailer{Hash: &abc}, "abc")
+			return send(w, reply{ID: id, Body: true, Entry: &Entry{Size: 4}}, trailer{Hash: &abc}, data("abc"))
 		},
 		"no hash": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{}, "abc")
+			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{}, data("abc"))
 		},
 		"no entry": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true}, trailer{Hash: &abc}, "abc")
+			return send(w, reply{ID: id, Body: true}, trailer{Hash: &abc}, data("abc"))
 		},
 		"a folder": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: &Entry{Dir: true}}, trailer{Hash: &abc}, "abc")
+			return send(w, reply{ID: id, Body: true, Entry: &Entry{Dir: true}}, trailer{Hash: &abc}, data("abc"))
 		},
 		"negative size": func(id uint64, w *bufio.Writer) error {
 			return send(w, reply{ID: id, Body: true, Entry: &Entry{Size: -3}}, trailer{Hash: &abc})
 		},
 		"other part": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id, Body: true, Entry: file, Offset: 1}, trailer{Hash: &abc}, "bc")
+			return send(w, reply{ID: id, Body: true, Entry: file, Offset: 1}, trailer{Hash: &abc}, data("bc"))
 		},
 		"no body":      func(id uint64, w *bufio.Writer) error { return writeMessage(w, reply{ID: id, Entry: file}) },
 		"same unasked": func(id uint64, w *bufio.Writer) error { return writeMessage(w, reply{ID: id, Entry: file, Same: true}) },
 		"other id": func(id uint64, w *bufio.Writer) error {
-			return send(w, reply{ID: id + 1, Body: true, Entry: file}, trailer{Hash: &abc}, "abc")
+			return send(w, reply{ID: id + 1, Body: true, Entry: file}, trailer{Hash: &abc}, data("abc"))
 		},
 		"huge block": func(id uint64, w *bufio.Writer) error {
 			return send(w, reply{ID: id, Body: true, Entry: file}, trailer{Hash: &abc}, strings.Repeat("x", MaxBlock+1))
@@ -313,8 +326,7 @@ func (c *raw) ask(req request, tr *trailer, blocks ...string) reply {
 func kind(rep reply) session.Kind { return session.KindOf(rep.Error.err("")) }
 
 func putABC(path string) request {
-	h := Hash(blake3.Sum256([]byte("abc")))
-	return request{Op: opPut, Path: path, Size: 3, Hash: &h}
+	return request{Op: opPut, Path: path, Size: 3}
 }
 
 func TestHostilePaths(t *testing.T) {
@@ -327,7 +339,6 @@ func TestHostilePaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := attack(t, dir, Write, false)
-	h := Hash(blake3.Sum256([]byte("abc")))
 	for _, name := range badNames {
 		if name == "" || !utf8.ValidString(name) {
 			continue // the share itself; can't be said in JSON
@@ -339,8 +350,9 @@ func TestHostilePaths(t *testing.T) {
 			{Op: opRead},
 			{Op: opHash},
 			{Op: opMkdir},
-			{Op: opCheck, Size: 3, Hash: &h},
-			{Op: opPut, Size: 3, Hash: &h, Force: true},
+			{Op: opFetch},
+			{Op: opCheck, Size: 3},
+			{Op: opPut, Size: 3, Force: true},
 		} {
 			req.Path = name
 			var tr *trailer
@@ -363,6 +375,7 @@ func TestHostilePuts(t *testing.T) {
 	dir := t.TempDir()
 	c := attack(t, dir, Write, false)
 	abc := putABC("x")
+	whole := trailer{Hash: new(chunk.SumOf([]byte("abc")))}
 	with := func(f func(*request)) request { r := abc; f(&r); return r }
 	for name, a := range map[string]struct {
 		req    request
@@ -370,20 +383,27 @@ func TestHostilePuts(t *testing.T) {
 		blocks []string
 		kind   session.Kind
 	}{
-		"other content":          {abc, trailer{}, []string{"abd"}, session.Integrity},
-		"too much":               {abc, trailer{}, []string{"ab", "cd"}, session.Integrity},
-		"far too much":           {abc, trailer{}, []string{strings.Repeat("x", MaxBlock), strings.Repeat("x", MaxBlock)}, session.Integrity},
-		"too little":             {abc, trailer{}, []string{"ab"}, session.Integrity},
-		"size and hash disagree": {with(func(r *request) { r.Size = 4 }), trailer{}, []string{"abc"}, session.Integrity},
-		"abandoned":              {abc, trailer{Error: &wireError{"changed", "gone"}}, []string{"abc"}, session.Changed},
-		"no hash":                {with(func(r *request) { r.Hash = nil }), trailer{}, []string{"abc"}, session.Invalid},
-		"negative size":          {with(func(r *request) { r.Size = -2 }), trailer{}, []string{"abc"}, session.Invalid},
-		"negative offset":        {with(func(r *request) { r.Offset = -1 }), trailer{}, []string{"abc"}, session.Invalid},
-		"offset too far":         {with(func(r *request) { r.Offset = 4 }), trailer{}, nil, session.Invalid},
-		"offset not kept":        {with(func(r *request) { r.Offset = 2 }), trailer{}, []string{"c"}, session.Changed},
-		"unknown, no hash":       {request{Op: opPut, Path: "x", Size: -1}, trailer{}, []string{"abc"}, session.Integrity},
-		"unknown, bad hash":      {request{Op: opPut, Path: "x", Size: -1}, trailer{Hash: &Hash{}}, []string{"abc"}, session.Integrity},
-		"the share itself":       {putABC(""), trailer{}, []string{"abc"}, session.Invalid},
+		"other content":          {abc, whole, []string{data("abd")}, session.Integrity},
+		"too much":               {abc, whole, []string{data("ab"), data("cd")}, session.Integrity},
+		"far too much":           {abc, whole, []string{data(strings.Repeat("x", maxChunk)), data(strings.Repeat("x", maxChunk))}, session.Integrity},
+		"too little":             {abc, whole, []string{data("ab")}, session.Integrity},
+		"size and hash disagree": {with(func(r *request) { r.Size = 4 }), whole, []string{data("abc")}, session.Integrity},
+		"abandoned":              {abc, trailer{Error: &wireError{"changed", "gone"}}, []string{data("abc")}, session.Changed},
+		"no hash":                {abc, trailer{}, []string{data("abc")}, session.Integrity},
+		"other name":             {abc, whole, []string{data("abd")[:1+chunk.SumSize] + data("abc")[1+chunk.SumSize:]}, session.Integrity},
+		"not zstd":               {abc, whole, []string{data("abc")[:1+chunk.SumSize] + "\x01abc"}, session.Integrity},
+		"bomb":                   {abc, whole, []string{packed(make([]byte, 8<<20))}, session.Integrity},
+		"larger bomb":            {request{Op: opPut, Path: "x", Size: -1}, whole, []string{packed(make([]byte, chunk.MaxSize+1))}, session.Integrity},
+		"endless hole":           {abc, whole, []string{string(item{kind: itemZeros, length: maxFile}.append(nil))}, session.Integrity},
+		"copies of nothing":      {abc, whole, []string{string(item{kind: itemCopy, length: 3}.append(nil))}, session.NotFound},
+		"huge":                   {with(func(r *request) { r.Size = maxFile + 1 }), whole, nil, session.TooLarge},
+		"negative size":          {with(func(r *request) { r.Size = -2 }), whole, []string{data("abc")}, session.Invalid},
+		"negative offset":        {with(func(r *request) { r.Offset = -1 }), whole, []string{data("abc")}, session.Invalid},
+		"offset too far":         {with(func(r *request) { r.Offset = 4 }), whole, nil, session.Invalid},
+		"offset not kept":        {with(func(r *request) { r.Offset = 2 }), whole, []string{data("c")}, session.Changed},
+		"unknown, no hash":       {request{Op: opPut, Path: "x", Size: -1}, trailer{}, []string{data("abc")}, session.Integrity},
+		"unknown, bad hash":      {request{Op: opPut, Path: "x", Size: -1}, trailer{Hash: &chunk.Sum{}}, []string{data("abc")}, session.Integrity},
+		"the share itself":       {putABC(""), whole, []string{data("abc")}, session.Invalid},
 		"unknown operation":      {request{Op: "format", Path: "x"}, trailer{}, []string{"abc"}, session.Unsupported},
 		"body not expected":      {request{Op: opStat, Path: "y"}, trailer{}, []string{"abc"}, session.NotFound},
 	} {
@@ -398,7 +418,7 @@ func TestHostilePuts(t *testing.T) {
 		t.Errorf("put without a body: %+v", rep)
 	}
 	// After all that the conversation still works.
-	if rep := c.ask(abc, &trailer{}, "abc"); rep.Error != nil || rep.Entry == nil || rep.Entry.Size != 3 {
+	if rep := c.ask(abc, &whole, data("abc")); rep.Error != nil || rep.Entry == nil || rep.Entry.Size != 3 {
 		t.Errorf("honest put: %+v", rep)
 	}
 }
@@ -408,7 +428,7 @@ func TestReadingStreamsRefuseChanges(t *testing.T) {
 	c := attack(t, dir, Read, false)
 	abc := putABC("x")
 	for _, rep := range []reply{
-		c.ask(abc, &trailer{}, "abc"), c.ask(request{Op: opMkdir, Path: "d"}, nil), c.ask(request{Op: opCheck, Path: "x", Size: 3, Hash: abc.Hash}, nil),
+		c.ask(abc, &trailer{}, "abc"), c.ask(request{Op: opMkdir, Path: "d"}, nil), c.ask(request{Op: opCheck, Path: "x", Size: 3}, nil),
 	} {
 		if kind(rep) != session.Denied {
 			t.Errorf("reply %+v", rep)

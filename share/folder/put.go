@@ -12,21 +12,23 @@ import (
 	"github.com/zeebo/blake3"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 const (
 	// smallFile is up to which size a file is read once and sent without
-	// asking whether the peer has it.
+	// asking whether the peer has parts of it.
 	smallFile = 256 << 10
-	// putAhead is how many files are hashed and asked about before their turn.
-	putAhead = 16
+	// putAhead is how many files are looked at before their turn.
+	putAhead = 32
 )
 
 // Put copies the file or directory src on this machine to path in the share: a
 // file to the file path, whose directory must exist there, or the content of a
-// directory into the directory path, which is made. A file that can't be copied
-// does not stop the others; the error then has the kind of the first failure,
-// and the Summary all. An interrupted Put is resumed by calling it again.
+// directory into the directory path, which is made. Of a file of which an older
+// version is there, only what differs travels. A file that can't be copied does
+// not stop the others; the error then has the kind of the first failure, and
+// the Summary all. An interrupted Put is resumed by calling it again.
 func (c *Client) Put(ctx context.Context, src, path string, o Options) (Summary, error) {
 	if err := checkPath(path); err != nil {
 		return Summary{}, err
@@ -51,46 +53,50 @@ func (c *Client) Put(ctx context.Context, src, path string, o Options) (Summary,
 		return Summary{}, err
 	}
 	t := newTally(o.Progress)
-	err = converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
-		p := &put{conn: cn, from: from, tally: t, force: o.Force, to: path, single: name != ""}
-		return p.run(ctx, name)
+	err = transfer(ctx, c.opener, c.share, Write, func(cn *conn) error {
+		p := &put{
+			conn: cn, from: from, tally: t, options: o, to: path, single: name,
+			offers: make(chan struct{}, 2),
+		}
+		return p.run(ctx, c)
 	})
 	return t.end(errors.Join(err, from.close()))
 }
 
 // put is a copy to the peer under way.
 type put struct {
-	conn  *conn
-	from  *tree
-	tally *tally
-	force bool
-	to    string
-	// single says that to is the path of the one file, and not of a directory.
-	single bool
+	conn    *conn
+	from    *tree
+	tally   *tally
+	options Options
+	to      string
+	// single is the name of the one file that becomes to, if it is one.
+	single string
+	offers chan struct{} // one for each offer of the peer that is held
 }
 
 // job is a file that has been looked at.
 type job struct {
 	at    string
 	entry Entry
-	hash  Hash
-	data  []byte // the content, if small
-	check *call  // the question whether the peer has it, if not
+	data  []byte // the content, if that is to be sent at once
+	check *call  // the question what the peer has of it, if not
+	had   offer
 }
 
-// run copies the file name, or everything if that is "". Files are read,
-// hashed and asked about in one goroutine, and sent in this one.
-func (p *put) run(ctx context.Context, name string) error {
+// run copies everything. Files are looked at and asked about in one goroutine,
+// and sent in this one.
+func (p *put) run(ctx context.Context, c *Client) error {
 	ctx, cancel := context.WithCancel(ctx)
 	jobs := make(chan job, putAhead)
 	prepared := make(chan error, 1)
 	go func() {
 		defer close(jobs)
-		if name != "" {
-			prepared <- p.prepare(ctx, name, jobs)
+		if p.single != "" {
+			prepared <- p.prepare(ctx, p.single, nil, jobs)
 			return
 		}
-		prepared <- p.walk(ctx, jobs)
+		prepared <- p.walk(ctx, c, jobs)
 	}()
 	var err error
 	for j := range jobs {
@@ -99,37 +105,45 @@ func (p *put) run(ctx context.Context, name string) error {
 				cancel()
 			}
 		}
+		if j.had.normal > 0 {
+			<-p.offers
+		}
 	}
 	prep := <-prepared
 	cancel()
 	if err == nil {
 		err = prep
 	}
-	return err // converse waits for the replies
+	return err // transfer waits for the replies
 }
 
 // path is where in the share the file at goes.
 func (p *put) path(at string) string {
-	if p.single {
+	if p.single != "" {
 		return p.to
 	}
 	return join(p.to, at)
 }
 
 // walk prepares the whole tree.
-func (p *put) walk(ctx context.Context, jobs chan<- job) error {
+func (p *put) walk(ctx context.Context, c *Client, jobs chan<- job) error {
 	p.mkdir("")
+	there := listThere(ctx, c, p.to)
+	defer there.close()
 	return p.from.pages(ctx, "", "", true, func(pg page) error {
 		p.tally.skipped(pg.Skipped)
 		if err := pg.Error.err("put"); err != nil {
 			p.tally.failed(pg.Dir, err)
 			return nil
 		}
+		if err := there.enter(pg.Dir); err != nil {
+			return err
+		}
 		for _, e := range pg.Entries {
 			at := join(pg.Dir, e.Name)
 			if e.Dir {
 				p.mkdir(at)
-			} else if err := p.prepare(ctx, at, jobs); err != nil {
+			} else if err := p.prepare(ctx, at, there.entry(e.Name), jobs); err != nil {
 				return err
 			}
 		}
@@ -138,6 +152,9 @@ func (p *put) walk(ctx context.Context, jobs chan<- job) error {
 }
 
 func (p *put) mkdir(at string) {
+	if p.options.Plan != nil {
+		return
+	}
 	p.conn.start(request{Op: opMkdir, Path: p.path(at)}, nil, func(rep reply, _ *body) error {
 		if err := rep.Error.err("put"); err != nil {
 			p.tally.failed(at, err)
@@ -148,22 +165,38 @@ func (p *put) mkdir(at string) {
 	})
 }
 
-// prepare looks at the file at and queues it. Its error ends the copy.
-func (p *put) prepare(ctx context.Context, at string, jobs chan<- job) error {
+// prepare looks at the file at and queues it. There is what the peer has in its
+// place, as far as that is known. Its error ends the copy.
+func (p *put) prepare(ctx context.Context, at string, there *Entry, jobs chan<- job) error {
 	if err := p.conn.failure(); err != nil {
 		return err
 	}
-	j, err := p.look(ctx, at)
+	e, err := p.from.stat(at)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	p.tally.found(j.entry.Size)
-	if err != nil {
+	p.tally.found(e.Size)
+	j := job{at: at, entry: e}
+	switch {
+	case err != nil:
 		p.tally.failed(at, err)
 		return nil
-	}
-	if j.data == nil {
-		j.check = p.conn.start(request{Op: opCheck, Path: p.path(at), Size: j.entry.Size, Hash: &j.hash}, nil, nil)
+	case there != nil && p.options.equal(*there, e):
+		p.options.plan(p.tally, at, Leave, e.Size)
+		p.tally.same(at, e.Size)
+		return nil
+	case there == nil && p.single == "" && p.options.plan(p.tally, at, Copy, e.Size):
+		p.tally.copied(at, e.Size)
+		return nil
+	case there == nil && p.single == "" && e.Size <= smallFile:
+		if j, err = p.read(at); err != nil {
+			p.tally.failed(at, err)
+			return nil
+		}
+	default:
+		if err := p.ask(ctx, &j); err != nil {
+			return err
+		}
 	}
 	select {
 	case jobs <- j:
@@ -173,33 +206,49 @@ func (p *put) prepare(ctx context.Context, at string, jobs chan<- job) error {
 	}
 }
 
-// look reads the file at: whole if it is small, and else for its hash.
-func (p *put) look(ctx context.Context, at string) (job, error) {
+// ask asks what the peer has of a file.
+func (p *put) ask(ctx context.Context, j *job) error {
+	req := request{Op: opCheck, Path: p.path(j.at), Size: j.entry.Size, MTime: j.entry.MTime}
+	if j.entry.Size <= smallFile || p.options.Plan != nil {
+		j.check = p.conn.start(req, nil, nil)
+		return nil
+	}
+	select {
+	case p.offers <- struct{}{}: // run takes it back
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	j.had = newOffer(j.entry.Size)
+	req.List = true
+	req.cut(j.had)
+	list := new(chunk.List)
+	j.had.later = list
+	j.check = p.conn.start(req, nil, func(_ reply, b *body) (err error) {
+		if b != nil {
+			*list, err = readList(b)
+		}
+		return err
+	})
+	return nil
+}
+
+// read reads a small file.
+func (p *put) read(at string) (job, error) {
 	f, e, err := p.from.open(at)
 	if err != nil {
 		return job{}, err
 	}
 	defer f.Close()
-	j := job{at: at, entry: e}
-	h := blake3.New()
 	if e.Size > smallFile {
-		err = hashFile(ctx, h, f, e.Size)
-	} else {
-		j.data = make([]byte, e.Size)
-		_, err = io.ReadFull(io.TeeReader(f, h), j.data)
-		err = cutShort(err)
-		if e.Size == 0 {
-			err = nil
-		}
+		return job{}, changed(at)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = changed(at)
+	j := job{at: at, entry: e, data: make([]byte, e.Size)}
+	if _, err := io.ReadFull(f, j.data); errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && e.Size > 0 {
+		return j, changed(at)
+	} else if err != nil && e.Size > 0 {
+		return j, fileError("put", at, err)
 	}
-	if err == nil {
-		err = p.from.unchanged(f, at, e)
-	}
-	j.hash = sum(h)
-	return j, fileError("put", at, err)
+	return j, p.from.unchanged(f, at, e)
 }
 
 // deliver sends one file if it is needed. Its error ends the copy.
@@ -207,113 +256,138 @@ func (p *put) deliver(ctx context.Context, j job) error {
 	if err := p.conn.failure(); err != nil {
 		return err
 	}
-	offset := int64(0)
-	if j.check != nil {
-		<-j.check.done
-		rep, err := j.check.rep, j.check.err
-		if broken := p.conn.failure(); broken != nil {
-			return broken
-		}
-		switch {
-		case err != nil:
-			p.tally.failed(j.at, err)
-			return nil
-		case rep.State == same:
-			p.tally.same(j.at, j.entry.Size)
-			return nil
-		case rep.State == differs && !p.force:
-			p.tally.failed(j.at, session.Errorf("put", session.Exists, "%s is there already with other content", session.Printable(p.path(j.at))))
-			return nil
-		case rep.Have < 0 || rep.Have > j.entry.Size:
-			return forged("the peer has more of a file than there is")
-		}
-		offset = rep.Have
-	}
-	cl := p.send(ctx, j, offset)
-	if offset == 0 {
+	if j.check == nil {
+		p.send(ctx, j, nil, 0, false)
 		return nil
 	}
-	// What the peer had kept may be worthless: then all of it goes again.
-	<-cl.done
-	if session.KindOf(cl.err) == session.Integrity && p.conn.failure() == nil {
-		p.send(ctx, j, 0)
+	<-j.check.done
+	rep, err := j.check.rep, j.check.err
+	if broken := p.conn.failure(); broken != nil {
+		return broken
 	}
+	if err != nil {
+		p.tally.failed(j.at, err)
+		return nil
+	}
+	if e := rep.Entry; e != nil {
+		if e.Dir || e.Size < 0 {
+			p.tally.failed(j.at, session.Errorf("put", session.Exists, "%s is a folder there", session.Printable(p.path(j.at))))
+			return nil
+		}
+		if e.Size == j.entry.Size && rep.Hash != nil {
+			h, _, err := p.from.hashOf(ctx, j.at)
+			if err != nil {
+				p.tally.failed(j.at, err)
+				return ctx.Err()
+			}
+			if h == *rep.Hash {
+				p.options.plan(p.tally, j.at, Leave, e.Size)
+				p.tally.same(j.at, e.Size)
+				return nil
+			}
+		}
+		d, err := p.options.decide(ctx, Conflict{Path: j.at, There: *e, New: j.entry})
+		switch {
+		case err != nil:
+			return err
+		case d == Keep:
+			p.options.plan(p.tally, j.at, Leave, e.Size)
+			p.tally.kept(j.at, j.entry.Size)
+			return nil
+		case d == Refuse:
+			p.tally.failed(j.at, otherContent("put", p.path(j.at)))
+			return nil
+		}
+	}
+	action := Copy
+	if rep.Entry != nil {
+		action = Overwrite
+	}
+	if p.options.plan(p.tally, j.at, action, j.entry.Size) {
+		p.tally.copied(j.at, j.entry.Size)
+		return nil
+	}
+	if rep.Have < 0 || rep.Have > j.entry.Size {
+		return forged("the peer has more of a file than there is")
+	}
+	var before *blake3.Hasher
+	if rep.Have > 0 && rep.Prefix != nil {
+		// What the peer has kept may be worthless: then all of it goes again.
+		h, err := p.from.prefix(ctx, j.at, rep.Have)
+		if err == nil && sum(h) == *rep.Prefix {
+			before = h
+		}
+	}
+	p.send(ctx, j, before, rep.Have, rep.Entry != nil)
 	return p.conn.failure()
 }
 
-// send puts the file of j from offset on.
-func (p *put) send(ctx context.Context, j job, offset int64) *call {
-	req := request{
-		Op: opPut, Path: p.path(j.at), Size: j.entry.Size, Hash: &j.hash, MTime: j.entry.MTime,
-		Exec: j.entry.Exec, Force: p.force, Offset: offset,
+// send puts the file of j. Where before is not nil, it is the hash of what the
+// peer has: the first have bytes.
+func (p *put) send(ctx context.Context, j job, before *blake3.Hasher, have int64, replace bool) {
+	if before == nil {
+		before, have = blake3.New(), 0
 	}
-	return p.conn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
-		if j.check == nil {
-			_, err := sendBlocks(ctx, w, cl, io.TeeReader(bytes.NewReader(j.data), p.tally.counter(j.at)))
-			return trailer{}, err
+	p.tally.resumed(j.at, have)
+	req := request{
+		Op: opPut, Path: p.path(j.at), Size: j.entry.Size, MTime: j.entry.MTime,
+		Exec: j.entry.Exec, Force: replace || p.options.Force, Offset: have,
+	}
+	p.conn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
+		s := sender{w: w, packer: p.from.packer, hash: before, moved: p.tally.mover(j.at), stop: until(ctx, cl)}
+		var err error
+		if j.data != nil {
+			err = errors.Join(s.pieces(bytes.NewReader(j.data)), s.flush())
+		} else {
+			err = p.stream(&s, j, have)
 		}
-		f, e, err := p.from.open(j.at)
-		if err != nil {
-			return trailer{}, err
-		}
-		defer f.Close()
-		if e.Size != j.entry.Size || e.MTime != j.entry.MTime {
-			return trailer{}, changed(j.at)
-		}
-		if _, err := f.Seek(offset, io.SeekStart); err != nil {
-			return trailer{}, fileError("put", j.at, err)
-		}
-		n, err := sendBlocks(ctx, w, cl, io.TeeReader(io.LimitReader(f, e.Size-offset), p.tally.counter(j.at)))
-		if err == nil && n < e.Size-offset {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = changed(j.at)
 		}
-		if err == nil {
-			err = p.from.unchanged(f, j.at, e)
-		}
-		return trailer{}, fileError("put", j.at, err)
+		return trailer{Hash: new(sum(s.hash))}, fileError("put", j.at, err)
 	}, func(rep reply, _ *body) error {
 		err := rep.Error.err("put")
 		switch {
-		case session.KindOf(err) == session.Integrity && err != nil && offset > 0:
-			// deliver tries again
 		case err != nil:
 			p.tally.failed(j.at, err)
 		case rep.Same:
 			p.tally.same(j.at, 0)
 		default:
-			p.tally.copied(j.at, j.entry.Size, offset)
+			p.tally.copied(j.at, j.entry.Size)
 		}
 		return nil
 	})
 }
 
-// errRefused says that the server has replied before the end of the body.
-var errRefused = session.Errorf("put", session.Canceled, "the put was refused")
+// stream sends the file of j from offset on.
+func (p *put) stream(s *sender, j job, offset int64) error {
+	f, e, err := p.from.open(j.at)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if e.Size != j.entry.Size || e.MTime != j.entry.MTime {
+		return changed(j.at)
+	}
+	if j.had.later != nil {
+		j.had.list = *j.had.later
+	}
+	if err := s.file(f, offset, e.Size, j.had); err != nil {
+		return err
+	}
+	return p.from.unchanged(f, j.at, e)
+}
 
-// sendBlocks writes what r has as blocks, until the server replies to cl.
-func sendBlocks(ctx context.Context, w *bufio.Writer, cl *call, r io.Reader) (int64, error) {
-	buf := make([]byte, blockSize)
-	total := int64(0)
-	for {
+// until stops a body when the server has replied already or ctx ends.
+func until(ctx context.Context, cl *call) func() error {
+	return func() error {
 		select {
 		case <-cl.done:
-			return total, errRefused
+			return session.Errorf("put", session.Canceled, "the put was refused")
 		case <-ctx.Done():
-			return total, context.Cause(ctx)
+			return context.Cause(ctx)
 		default:
-		}
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			if err := writeUnit(w, buf[:n]); err != nil {
-				return total, err
-			}
-			total += int64(n)
-		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return total, nil
-		case err != nil:
-			return total, err
+			return nil
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"tandem/session"
 	"tandem/share"
+	"tandem/share/chunk"
 )
 
 const (
@@ -124,6 +125,18 @@ func (s *stage) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// zeros appends a hole of n bytes.
+func (s *stage) zeros(ctx context.Context, n int64) error {
+	if err := hashZeros(s.hash, n, ctx.Err); err != nil {
+		return err
+	}
+	if _, err := s.file.Seek(n, io.SeekCurrent); err != nil {
+		return err
+	}
+	s.size += n
+	return nil
+}
+
 // target is what a stage becomes.
 type target struct {
 	path  string
@@ -135,7 +148,7 @@ type target struct {
 }
 
 // sum is the hash of everything staged.
-func (s *stage) sum() Hash { return sum(s.hash) }
+func (s *stage) sum() chunk.Sum { return sum(s.hash) }
 
 // commit makes what was staged, verified by the caller, the file at to.path.
 // It reports whether the same content was there already; then that stays.
@@ -211,6 +224,9 @@ func (s *stage) replaces(ctx context.Context, to target) (fs.FileMode, error) {
 
 // seal gives the staged file its final mode and time and flushes it.
 func (s *stage) seal(to target, old fs.FileMode) error {
+	if err := s.file.Truncate(s.size); err != nil { // it may end in a hole
+		return err
+	}
 	if err := setMode(s.file, old, to.exec && s.tree.exec); err != nil {
 		return err
 	}

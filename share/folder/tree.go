@@ -13,6 +13,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 // tree is a directory as this protocol sees it: regular files and directories
@@ -20,6 +21,8 @@ import (
 type tree struct {
 	root *os.Root
 	exec bool // executable bits may be set
+
+	packer *chunk.Packer
 
 	timing watchTiming
 	deaf   bool // no hints of changes are to be had
@@ -35,10 +38,17 @@ func openTree(dir string, exec bool) (*tree, error) {
 	if err != nil {
 		return nil, fileError("folder", dir, err)
 	}
-	return &tree{root: root, exec: exec, timing: usualTiming(), staged: make(map[string]bool)}, nil
+	packer, err := chunk.NewPacker()
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]bool)}, nil
 }
 
-func (t *tree) close() error { return t.root.Close() }
+func (t *tree) close() error {
+	t.packer.Close()
+	return t.root.Close()
+}
 
 // local is path as package os wants it.
 func local(path string) string {
@@ -216,7 +226,7 @@ func (t *tree) pages(ctx context.Context, path, dir string, recursive bool, emit
 		}
 		// What JSON makes of a name is at most six times as long.
 		cost := 6*len(name) + 128
-		if len(p.Entries) == MaxPage || size+cost > MaxBlock/2 {
+		if len(p.Entries) == MaxPage || size+cost > maxPageSize {
 			if err := emit(p); err != nil {
 				return err
 			}
@@ -260,9 +270,23 @@ func hashFile(ctx context.Context, h *blake3.Hasher, f io.Reader, n int64) error
 	return err
 }
 
+// prefix hashes the first n bytes of the file at path.
+func (t *tree) prefix(ctx context.Context, path string, n int64) (*blake3.Hasher, error) {
+	f, _, err := t.open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := blake3.New()
+	if err := hashFile(ctx, h, f, n); err != nil {
+		return nil, fileError("read", path, err)
+	}
+	return h, nil
+}
+
 // copyContext is io.Copy that ends when ctx does.
 func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
-	buf := make([]byte, MaxBlock)
+	buf := make([]byte, 256<<10)
 	total := int64(0)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -284,17 +308,13 @@ func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
 	}
 }
 
-func sum(h *blake3.Hasher) Hash {
-	var out Hash
-	copy(out[:], h.Sum(nil))
-	return out
-}
+func sum(h *blake3.Hasher) chunk.Sum { return chunk.Sum(h.Sum(nil)) }
 
 // hashOf is the hash of the whole file at path, and its entry.
-func (t *tree) hashOf(ctx context.Context, path string) (Hash, Entry, error) {
+func (t *tree) hashOf(ctx context.Context, path string) (chunk.Sum, Entry, error) {
 	f, e, err := t.open(path)
 	if err != nil {
-		return Hash{}, Entry{}, err
+		return chunk.Sum{}, Entry{}, err
 	}
 	defer f.Close()
 	h := blake3.New()
@@ -302,10 +322,10 @@ func (t *tree) hashOf(ctx context.Context, path string) (Hash, Entry, error) {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = changed(path)
 		}
-		return Hash{}, Entry{}, fileError("hash", path, err)
+		return chunk.Sum{}, Entry{}, fileError("hash", path, err)
 	}
 	if err := t.unchanged(f, path, e); err != nil {
-		return Hash{}, Entry{}, err
+		return chunk.Sum{}, Entry{}, err
 	}
 	return sum(h), e, nil
 }

@@ -3,14 +3,15 @@ package folder
 import (
 	"bufio"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"time"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 // Name is the service's name and version.
@@ -24,32 +25,24 @@ const (
 
 // Limits of the protocol; see the package comment.
 const (
-	MaxMessage = 64 << 10  // bytes of JSON
-	MaxBlock   = 256 << 10 // bytes of a block
-	MaxPage    = 1000      // entries of a page
-	MaxEntries = 1 << 20   // entries of a directory, and of a listing
+	MaxMessage = 64 << 10                // bytes of JSON
+	MaxBlock   = maxChunk + itemOverhead // bytes of a block
+	MaxPage    = 1000                    // entries of a page
+	MaxEntries = 1 << 20                 // entries of a directory, and of a listing
 
 	// blockSize is how much of a file goes into one block.
 	blockSize = 64 << 10
 	unitSize  = 4
+	// maxPageSize is how long a page may become, in bytes.
+	maxPageSize = 128 << 10
+
+	// maxOffered is how many chunks of an old version a receiver offers.
+	maxOffered  = 1 << 16
+	maxListSize = maxOffered*(chunk.SumSize+3) + 16 // encoded
+	// An offer's chunks are of these normal sizes, a power of two.
+	minNormal = 64 << 10
+	maxNormal = maxChunk / 4
 )
-
-// Hash is a BLAKE3 hash.
-type Hash [32]byte
-
-func (h Hash) String() string { return hex.EncodeToString(h[:]) }
-
-// MarshalText writes lower-case hexadecimal.
-func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
-
-// UnmarshalText reads what MarshalText wrote.
-func (h *Hash) UnmarshalText(text []byte) error {
-	if len(text) != hex.EncodedLen(len(h)) {
-		return errors.New("not a hash")
-	}
-	_, err := hex.Decode(h[:], text)
-	return err
-}
 
 // Entry is a file or directory.
 type Entry struct {
@@ -74,6 +67,7 @@ const (
 	opStat  op = "stat"
 	opList  op = "list"
 	opRead  op = "read"
+	opFetch op = "fetch"
 	opHash  op = "hash"
 	opCheck op = "check"
 	opPut   op = "put"
@@ -94,28 +88,53 @@ type request struct {
 	Recursive bool   `json:"recursive,omitempty"`
 	Offset    int64  `json:"offset,omitempty"`
 	Length    int64  `json:"length,omitempty"`
-	Prefix    *Hash  `json:"prefix,omitempty"`
-	Unless    *Hash  `json:"unless,omitempty"`
 	Size      int64  `json:"size,omitempty"`
-	Hash      *Hash  `json:"hash,omitempty"`
 	MTime     int64  `json:"mtime,omitempty"`
 	Exec      bool   `json:"exec,omitempty"`
 	Force     bool   `json:"force,omitempty"`
 	Exclusive bool   `json:"exclusive,omitempty"`
 	Purge     bool   `json:"purge,omitempty"`
+	// Prefix is the hash of the first Offset bytes that the client of a fetch
+	// has, and Unless that of all it has.
+	Prefix *chunk.Sum `json:"prefix,omitempty"`
+	Unless *chunk.Sum `json:"unless,omitempty"`
+	// List asks a check for the chunks of what is there.
+	List bool `json:"list,omitempty"`
+	// Normal and Key say how the chunks of an offer are cut.
+	Normal int        `json:"normal,omitempty"`
+	Key    *chunk.Sum `json:"key,omitempty"`
 }
+
+// offer is what a request offers, without its list.
+func (r request) offer() offer {
+	o := offer{normal: r.Normal}
+	if r.Key != nil {
+		o.key = *r.Key
+	}
+	return o
+}
+
+// cut makes r say how the chunks of o are cut.
+func (r *request) cut(o offer) { r.Normal, r.Key = o.normal, &o.key }
 
 // check refuses what no client of ours sends.
 func (r request) check() error {
 	switch {
 	case r.Offset < 0 || r.Length < 0 || r.Size < -1 || r.Size >= 0 && r.Offset > r.Size && r.Op == opPut:
 		return violation("size out of range")
+	case r.Size > maxFile || r.Offset > maxFile:
+		return session.Errorf("folder", session.TooLarge, "a file of more than 16 TiB")
 	case r.Op == opPut && !r.Body:
 		return violation("put without a body")
-	case r.Op == opPut && r.Size >= 0 && r.Hash == nil, r.Op == opCheck && (r.Hash == nil || r.Size < 0):
-		return violation("%s without a hash", r.Op)
 	case r.Op == opPut && r.Offset > 0 && r.Size < 0:
 		return violation("offset of an unknown whole")
+	case r.Op == opCheck && r.Size < 0:
+		return violation("check without a size")
+	case r.Op == opFetch && r.Offset > 0 && r.Prefix == nil:
+		return violation("offset without a hash of what lies before it")
+	case r.Normal != 0 && (r.Normal < minNormal || r.Normal > maxNormal || bits.OnesCount(uint(r.Normal)) != 1),
+		r.Normal == 0 && (r.List || r.Body && r.Op == opFetch):
+		return violation("chunks of an impossible size")
 	}
 	if err := checkPath(r.To); err != nil {
 		return err
@@ -123,30 +142,23 @@ func (r request) check() error {
 	return checkPath(r.Path)
 }
 
-type state string
-
-const (
-	absent  state = "absent"
-	same    state = "same"
-	differs state = "differs"
-)
-
 type reply struct {
 	ID     uint64     `json:"id"`
 	Error  *wireError `json:"error,omitempty"`
 	Body   bool       `json:"body,omitempty"`
 	Entry  *Entry     `json:"entry,omitempty"`
 	Offset int64      `json:"offset,omitempty"`
-	Hash   *Hash      `json:"hash,omitempty"`
+	Hash   *chunk.Sum `json:"hash,omitempty"`
 	Same   bool       `json:"same,omitempty"`
-	State  state      `json:"state,omitempty"`
-	Have   int64      `json:"have,omitempty"`
 	Trash  string     `json:"trash,omitempty"`
+	// Have is how much a check found of an interrupted put, and Prefix its hash.
+	Have   int64      `json:"have,omitempty"`
+	Prefix *chunk.Sum `json:"prefix,omitempty"`
 }
 
 type trailer struct {
 	Error   *wireError `json:"error,omitempty"`
-	Hash    *Hash      `json:"hash,omitempty"`
+	Hash    *chunk.Sum `json:"hash,omitempty"`
 	Skipped int        `json:"skipped,omitempty"`
 }
 
@@ -257,6 +269,7 @@ type body struct {
 	trailed bool
 	trailer trailer
 	err     error // of the stream; final
+	buf     []byte
 }
 
 // Read reads the bytes of all blocks, and io.EOF at their end.
@@ -282,6 +295,12 @@ func (b *body) Read(p []byte) (int, error) {
 
 // block reads one whole block, and io.EOF at their end.
 func (b *body) block() ([]byte, error) {
+	b.buf = nil
+	return b.scratch()
+}
+
+// scratch is block into memory that the next scratch uses again.
+func (b *body) scratch() ([]byte, error) {
 	if b.err == nil && !b.ended {
 		b.left, b.err = readUnit(b.r, MaxBlock)
 		b.err = cutShort(b.err)
@@ -293,7 +312,10 @@ func (b *body) block() ([]byte, error) {
 	case b.ended:
 		return nil, io.EOF
 	}
-	p := make([]byte, b.left)
+	if b.left > cap(b.buf) {
+		b.buf = make([]byte, b.left)
+	}
+	p := b.buf[:b.left]
 	_, b.err = io.ReadFull(b.r, p)
 	b.err, b.left = cutShort(b.err), 0
 	return p, b.err

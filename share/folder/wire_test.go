@@ -11,27 +11,29 @@ import (
 	"testing"
 
 	"tandem/session"
+	"tandem/share/chunk"
 )
 
 func unit(p string) string { return string([]byte{0, 0, byte(len(p) >> 8), byte(len(p))}) + p }
 
 func TestGoldenMessages(t *testing.T) {
-	h := Hash{1, 2, 0xff}
+	h := chunk.Sum{1, 2, 0xff}
 	hash := `"0102ff` + strings.Repeat("0", 58) + `"`
 	for want, v := range map[string]any{
-		`{"id":1,"op":"stat","path":"a/b"}`:                                                                                   request{ID: 1, Op: opStat, Path: "a/b"},
-		`{"id":2,"op":"list","path":"","recursive":true}`:                                                                     request{ID: 2, Op: opList, Recursive: true},
-		`{"id":3,"op":"read","path":"x","offset":5,"length":6,"prefix":` + hash + `,"unless":` + hash + `}`:                   request{ID: 3, Op: opRead, Path: "x", Offset: 5, Length: 6, Prefix: &h, Unless: &h},
-		`{"id":4,"op":"check","path":"x","size":7,"hash":` + hash + `}`:                                                       request{ID: 4, Op: opCheck, Path: "x", Size: 7, Hash: &h},
-		`{"id":5,"op":"put","path":"x","body":true,"size":7,"hash":` + hash + `,"mtime":1500000000,"exec":true,"force":true}`: request{ID: 5, Op: opPut, Path: "x", Body: true, Size: 7, Hash: &h, MTime: 15e8, Exec: true, Force: true},
-		`{"id":5,"error":{"kind":"not-found","text":"x is not there"}}`:                                                       reply{ID: 5, Error: &wireError{"not-found", "x is not there"}},
-		`{"id":6,"body":true,"entry":{"name":"x","size":9,"mtime":-1,"exec":true},"offset":5}`:                                reply{ID: 6, Body: true, Entry: &Entry{Name: "x", Size: 9, MTime: -1, Exec: true}, Offset: 5},
-		`{"id":7,"state":"differs","have":12}`:                                                                                reply{ID: 7, State: differs, Have: 12},
-		`{"id":8,"same":true}`:                                                                                                reply{ID: 8, Same: true},
-		`{"id":9,"hash":` + hash + `}`:                                                                                        reply{ID: 9, Hash: &h},
-		`{"hash":` + hash + `}`:                                                                                               trailer{Hash: &h},
-		`{"error":{"kind":"changed"}}`:                                                                                        trailer{Error: &wireError{Kind: "changed"}},
-		`{"dir":"a","entries":[{"name":"d","dir":true,"mtime":1}],"skipped":2}`:                                               page{Dir: "a", Entries: []Entry{{Name: "d", Dir: true, MTime: 1}}, Skipped: 2},
+		`{"id":1,"op":"stat","path":"a/b"}`:                     request{ID: 1, Op: opStat, Path: "a/b"},
+		`{"id":2,"op":"list","path":"","recursive":true}`:       request{ID: 2, Op: opList, Recursive: true},
+		`{"id":3,"op":"read","path":"x","offset":5,"length":6}`: request{ID: 3, Op: opRead, Path: "x", Offset: 5, Length: 6},
+		`{"id":3,"op":"fetch","path":"x","body":true,"offset":5,"prefix":` + hash + `,"unless":` + hash + `,"normal":65536,"key":` + hash + `}`: request{ID: 3, Op: opFetch, Path: "x", Body: true, Offset: 5, Prefix: &h, Unless: &h, Normal: 65536, Key: &h},
+		`{"id":4,"op":"check","path":"x","size":7,"mtime":8,"list":true,"normal":131072,"key":` + hash + `}`:                                    request{ID: 4, Op: opCheck, Path: "x", Size: 7, MTime: 8, List: true, Normal: 131072, Key: &h},
+		`{"id":5,"op":"put","path":"x","body":true,"offset":3,"size":7,"mtime":1500000000,"exec":true,"force":true}`:                            request{ID: 5, Op: opPut, Path: "x", Body: true, Offset: 3, Size: 7, MTime: 15e8, Exec: true, Force: true},
+		`{"id":5,"error":{"kind":"not-found","text":"x is not there"}}`:                                                                         reply{ID: 5, Error: &wireError{"not-found", "x is not there"}},
+		`{"id":6,"body":true,"entry":{"name":"x","size":9,"mtime":-1,"exec":true},"offset":5}`:                                                  reply{ID: 6, Body: true, Entry: &Entry{Name: "x", Size: 9, MTime: -1, Exec: true}, Offset: 5},
+		`{"id":7,"entry":{"name":"x","size":9,"mtime":1},"hash":` + hash + `,"have":12,"prefix":` + hash + `}`:                                  reply{ID: 7, Entry: &Entry{Name: "x", Size: 9, MTime: 1}, Hash: &h, Have: 12, Prefix: &h},
+		`{"id":8,"same":true}`:         reply{ID: 8, Same: true},
+		`{"id":9,"hash":` + hash + `}`: reply{ID: 9, Hash: &h},
+		`{"hash":` + hash + `}`:        trailer{Hash: &h},
+		`{"error":{"kind":"changed"}}`: trailer{Error: &wireError{Kind: "changed"}},
+		`{"dir":"a","entries":[{"name":"d","dir":true,"mtime":1}],"skipped":2}`: page{Dir: "a", Entries: []Entry{{Name: "d", Dir: true, MTime: 1}}, Skipped: 2},
 	} {
 		var out bytes.Buffer
 		w := bufio.NewWriter(&out)
@@ -47,7 +49,7 @@ func TestGoldenMessages(t *testing.T) {
 func TestGoldenBody(t *testing.T) {
 	var out bytes.Buffer
 	w := bufio.NewWriter(&out)
-	if err := errors.Join(writeUnit(w, []byte("ab")), writeUnit(w, []byte("c")), writeTrailer(w, trailer{Hash: &Hash{}}), w.Flush()); err != nil {
+	if err := errors.Join(writeUnit(w, []byte("ab")), writeUnit(w, []byte("c")), writeTrailer(w, trailer{Hash: &chunk.Sum{}}), w.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	want := "00000002" + "6162" + "00000001" + "63" + "00000000" + hex.EncodeToString([]byte(unit(`{"hash":"`+strings.Repeat("0", 64)+`"}`)))
@@ -58,7 +60,7 @@ func TestGoldenBody(t *testing.T) {
 	if p, err := io.ReadAll(b); err != nil || string(p) != "abc" {
 		t.Errorf("read %q, %v", p, err)
 	}
-	if tr, err := b.finish(); err != nil || *tr.Hash != (Hash{}) {
+	if tr, err := b.finish(); err != nil || *tr.Hash != (chunk.Sum{}) {
 		t.Errorf("trailer %+v, %v", tr, err)
 	}
 }
@@ -94,7 +96,7 @@ func TestLimitsOfUnits(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := (&body{r: strings.NewReader("\x00\x04\x00\x01x")}).finish(); session.KindOf(err) != session.Invalid {
+	if _, err := (&body{r: strings.NewReader("\x00\x10\x00\x41x")}).finish(); session.KindOf(err) != session.Invalid {
 		t.Errorf("huge block: %v", err)
 	}
 }
