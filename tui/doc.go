@@ -1,0 +1,42 @@
+// Package tui is the terminal UI: what `tandem` opens without a verb.
+//
+// # Shape
+//
+// The root model owns the window, the stack of open pages, the header, status
+// and footer lines, toasts, errors, the palette and the questions that interrupt
+// any page. Pages are in package page, which is also the seam: what a page is,
+// what it gets, and the messages both sides send. One line of pages.go adds a
+// page that people open by a key.
+//
+// # The window
+//
+//	header   where we are, this device, what is live
+//	body     the top page, or what interrupts it
+//	status   a toast, an error, or the verb that does the same as the page
+//	footer   the keys of the page, then the root's
+//
+// The body is clipped to its size whatever a page returns. Below 40 by 10 there is
+// a line that says so, and the keys still work.
+//
+// # The node
+//
+// Everything about the node comes in by two commands that are armed again after
+// each message: one waits for events and hands on those of a thirtieth of a second
+// at once, keeping the newest 64; the other asks for the State when events say that
+// it has changed, and now and then so that round trips are fresh, but never for
+// more than a hundredth of the time. A node that doesn't answer leaves the last
+// State on the screen, says so in the header, and is asked again every second.
+//
+// # Approval
+//
+// Somebody who asks for something interrupts any page, even one that takes every
+// key. Answers need capital letters, and nothing is taken for one until half a
+// second has passed without a key: text that was being typed answers nothing.
+//
+// # Plain
+//
+// With --plain, and on a terminal that can't move its cursor, nothing is drawn:
+// lines that have changed are printed as they are, one below the other, after a key
+// or when something has happened that the person should know. The pages and keys
+// are the same.
+package tui

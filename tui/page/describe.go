@@ -1,0 +1,116 @@
+package page
+
+import (
+	"slices"
+	"strings"
+
+	"tandem/session"
+	"tandem/share/node"
+	"tandem/tui/theme"
+	"tandem/tui/widget"
+)
+
+// describeRights says in words what rights allow, one line each.
+func describeRights(rights []node.Right) []string {
+	var lines []string
+	anyProgram := slices.ContainsFunc(rights, func(r node.Right) bool { return isService(r, "command") && r.Resource == "" })
+	for _, r := range rights {
+		if isService(r, "forward") && r.Resource == "" || isService(r, "command") && r.Resource != "" && anyProgram {
+			continue // its targets are rights of their own; one of any
+		}
+		lines = append(lines, widget.Clean(describeRight(r)))
+	}
+	if len(lines) == 0 {
+		return []string{"nothing"}
+	}
+	return lines
+}
+
+func isService(r node.Right, name string) bool {
+	service, _, _ := strings.Cut(r.Service, "/")
+	return service == name
+}
+
+func describeRight(r node.Right) string {
+	service, _, _ := strings.Cut(r.Service, "/")
+	may := strings.Join(r.Actions, " and ")
+	switch may {
+	case "view and control":
+		may = "watch and type"
+	case "view":
+		may = "only watch"
+	case "read":
+		may = "only read"
+	case "read and write":
+		may = "read and change"
+	case "connect":
+		may = "connect from here"
+	case "listen":
+		may = "listen here"
+	}
+	switch {
+	case service == "command" && r.Resource == "":
+		return "any program (run)"
+	case service == "facts":
+		return "facts about the machine (read)"
+	case r.Resource != "":
+		service += " " + r.Resource
+	}
+	return service + " (" + may + ")"
+}
+
+// describePath says in a few words how bytes travel.
+func describePath(p session.Path) string {
+	if p.Kind == session.NoPath || p.Kind == "" {
+		return "looking for a path"
+	}
+	s := string(p.Kind)
+	if p.Remote.Protocol != "" {
+		s += " over " + widget.Clean(p.Remote.Protocol)
+	}
+	if p.RTT > 0 {
+		s += ", " + widget.RoundTrip(p.RTT)
+	}
+	return s
+}
+
+// wordLines breaks a fingerprint where people breathe when they read aloud: in
+// threes, as many of them a line as fit.
+func wordLines(words []string, width int) []string {
+	var threes []string
+	widest := 0
+	for three := range slices.Chunk(words, 3) {
+		s := widget.Clean(strings.Join(three, " "))
+		threes = append(threes, s)
+		widest = max(widest, len(s))
+	}
+	a := max(1, min(2, (width+3)/(widest+3)))
+	var lines []string
+	for some := range slices.Chunk(threes, a) {
+		lines = append(lines, strings.Join(some, "   "))
+	}
+	return lines
+}
+
+// labelled puts lines beside a label of so many columns.
+func labelled(t theme.Theme, label string, columns int, lines []string) []string {
+	out := make([]string, 0, len(lines))
+	for i, l := range lines {
+		if i > 0 {
+			label = ""
+		}
+		out = append(out, widget.Pad(t.Dim.Render(label), columns)+l)
+	}
+	return out
+}
+
+// name is a peer for people: our alias for it, else what it calls itself.
+func name(p node.PeerStatus) string {
+	switch {
+	case p.Alias != "":
+		return widget.Clean(p.Alias)
+	case p.Peer.Name != "":
+		return widget.Clean(p.Peer.Name)
+	}
+	return p.Peer.ID.Short()
+}

@@ -1,0 +1,97 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tandem/session"
+	"tandem/tui/page"
+	"tandem/tui/theme"
+)
+
+// Config is what the terminal UI starts from.
+type Config struct {
+	Backend page.Backend
+	Theme   theme.Options
+	Keys    theme.Keys
+	// Ends says that shares and sessions end with this program, as their node runs
+	// in it.
+	Ends bool
+	// First is the page to begin with, above home; nil is none.
+	First func(page.Env) page.Page
+	// In and Out are the terminal; Out is written to by nobody else meanwhile.
+	In  io.Reader
+	Out *os.File
+}
+
+// work runs what pages wait for: it ends with the program, and is waited for.
+type work struct {
+	group sync.WaitGroup
+	run   func(func(context.Context) tea.Msg) tea.Cmd
+	stop  context.CancelFunc
+}
+
+func newWork(ctx context.Context) *work {
+	ctx, stop := context.WithCancel(ctx)
+	w := &work{stop: stop}
+	w.run = func(f func(context.Context) tea.Msg) tea.Cmd {
+		return func() tea.Msg {
+			if ctx.Err() != nil {
+				return nil
+			}
+			w.group.Add(1)
+			defer w.group.Done()
+			return f(ctx)
+		}
+	}
+	return w
+}
+
+// Close ends the work and waits for it, a while: a backend that hangs may not
+// keep the terminal from its person.
+func (w *work) Close() {
+	w.stop()
+	done := make(chan struct{})
+	go func() {
+		w.group.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second):
+	}
+}
+
+// frames is how often the window is drawn at most, in frames per second. It is
+// half of what a key waits for, and costs nothing when nothing has changed.
+const frames = 120
+
+// Run shows the terminal UI until its person quits or ctx ends. The terminal is
+// then as it was.
+func Run(ctx context.Context, c Config) error {
+	w := newWork(ctx)
+	defer w.Close()
+	m := newRoot(c, w.run, time.Now())
+	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithFPS(frames), tea.WithoutSignalHandler()}
+	var model tea.Model = m
+	if c.Theme.Plain {
+		model = newPlain(m, c.Out)
+		options = append(options, tea.WithoutRenderer())
+	} else {
+		options = append(options, tea.WithAltScreen(), tea.WithMouseCellMotion())
+	}
+	_, err := tea.NewProgram(model, options...).Run()
+	switch {
+	case errors.Is(err, tea.ErrProgramPanic):
+		return session.Errorf("tui", session.Internal, "the terminal UI has failed; what it had printed above says where")
+	case errors.Is(err, tea.ErrProgramKilled), errors.Is(err, tea.ErrInterrupted):
+		return ctx.Err()
+	}
+	return err
+}
