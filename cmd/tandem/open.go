@@ -80,7 +80,7 @@ func fetchCopy(ctx context.Context, io stdio, f *flags, c *folder.Client, p plac
 	}()
 	copied = filepath.Join(dir, path.Base(p.path))
 	t := newTransfer(io, f)
-	if _, err := c.Get(ctx, p.path, copied, folder.Options{Progress: t.progress}); err != nil {
+	if _, err := c.Get(ctx, p.path, copied, folder.Options{Progress: t.copy()}); err != nil {
 		return "", err
 	}
 	t.clear()
