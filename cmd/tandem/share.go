@@ -46,6 +46,8 @@ itself, which guests on the same network find by the code.`),
   tandem share --command -- htop
   # a guest may read and change the folder
   tandem share ~/project --write
+  # a guest may read most of it, and change what is in one place
+  tandem share ~/project --hide '*.key' --dotfiles hide --writable /inbox
   # a guest may read two folders, one of them under another name
   tandem share ~/project/docs ~/Desktop/2026 --name docs --name photos
   # a guest may run exactly this, as tandem exec PEER:restart
@@ -217,6 +219,9 @@ func printInvite(io stdio, share node.Share, s *node.Shared) {
 	}
 	fmt.Fprintf(io.out, "\n  code         %s\n  link         %s\n", s.Code, s.Link)
 	fmt.Fprintf(io.out, "  offers       %s\n", column(describeRights(s.Offers)))
+	if len(share.Folders) > 0 && len(share.Folders[0].Rules) > 0 { // they are all the same
+		fmt.Fprintf(io.out, "  but of that  %s\n", column(describeRules(share.Folders[0].Rules)))
+	}
 	fmt.Fprintf(io.out, "  to           %s, until %s\n", guests, expires)
 	if s.Recording != "" {
 		fmt.Fprintf(io.out, "  recording    %s\n", session.Printable(s.Recording))

@@ -189,6 +189,9 @@ func (c *conversation) check(ctx context.Context, req request) error {
 }
 
 func (c *conversation) look(ctx context.Context, req request, rep *reply, had *offer) error {
+	if err := c.tree.changeable("put", req.Path, false); err != nil {
+		return err // before anybody asks whether to replace it
+	}
 	key := partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
 	if n := c.tree.have(key); n > 0 && n <= req.Size {
 		// What can't be read is not resumed.
@@ -227,6 +230,9 @@ func (c *conversation) look(ctx context.Context, req request, rep *reply, had *o
 func (c *conversation) put(ctx context.Context, req request, b *body) (func() (reply, error), error) {
 	if req.Path == "" {
 		return nil, session.Errorf("put", session.Invalid, "a file needs a name")
+	}
+	if err := c.tree.changeable("put", req.Path, false); err != nil {
+		return nil, err // before it travels
 	}
 	key := ""
 	if req.Size >= 0 {

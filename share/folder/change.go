@@ -27,7 +27,7 @@ func (t *tree) remove(path string, now time.Time) (trash string, err error) {
 	if path == "" {
 		return "", session.Errorf("remove", session.Invalid, "a share can't be removed by a guest")
 	}
-	if _, err := t.stat(path); err != nil {
+	if err := t.removable(path); err != nil {
 		return "", err
 	}
 	dir, _ := split(path)
@@ -49,12 +49,24 @@ func (t *tree) remove(path string, now time.Time) (trash string, err error) {
 	return trash, fileError("remove", path, errors.Join(share.SyncDir(t.root, local(dir)), share.SyncDir(t.root, local(join(grave, dir)))))
 }
 
+// removable refuses what isn't there, and what the rules protect.
+func (t *tree) removable(path string) error {
+	e, err := t.stat(path)
+	if err != nil {
+		return err
+	}
+	if err := t.changeable("remove", path, e.Dir); err != nil || !e.Dir {
+		return err
+	}
+	return t.changeableBelow("remove", path, path)
+}
+
 // purge removes a file or an empty directory for good.
 func (t *tree) purge(path string) error {
 	if path == "" {
 		return session.Errorf("remove", session.Invalid, "a share can't be removed by a guest")
 	}
-	if _, err := t.stat(path); err != nil {
+	if err := t.removable(path); err != nil {
 		return err
 	}
 	dir, _ := split(path)
@@ -69,6 +81,9 @@ func (t *tree) purge(path string) error {
 func (t *tree) set(path string, mtime int64, exec bool) error {
 	e, err := t.stat(path)
 	if err != nil {
+		return err
+	}
+	if err := t.changeable("set", path, e.Dir); err != nil {
 		return err
 	}
 	if !e.Dir && e.Exec != (exec && t.exec) {
@@ -131,6 +146,16 @@ func (t *tree) move(path, to string, force bool) error {
 	e, err := t.stat(path)
 	if err != nil {
 		return err
+	}
+	for _, p := range []string{path, to} {
+		if err := t.changeable("move", p, e.Dir); err != nil {
+			return err
+		}
+	}
+	if e.Dir {
+		if err := t.changeableBelow("move", path, to); err != nil {
+			return err
+		}
 	}
 	from, _ := split(path)
 	into, _ := split(to)

@@ -55,6 +55,30 @@
 // and special files are left out of listings and refused by name, also in the
 // midst of a path. Nothing leads outside the share.
 //
+// # Rules
+//
+// A server may restrict parts of a share by rules: patterns, each with an access,
+// "hidden", "readable" or "writable". A pattern is a line of a gitignore file
+// without "!", and matches one path; the rule then holds for that path and for all
+// below it, until a rule matches further down. Of several that match the same path
+// the last counts. Below what is hidden, everything is.
+//
+// A file ".tandemignore" at the top of the share hides what its lines name, as a
+// gitignore file there would, "!" included, and is hidden itself. It counts within a
+// second of a change. While it can't be read or understood, or has more than 1 MiB or
+// 10000 patterns, every request fails with "internal".
+//
+// Patterns are compared by a form of the names that makes no difference of case, of
+// Unicode's normal forms, or of characters that can't be seen, because some file
+// systems open a file by any of these.
+//
+// To a client, what is hidden is not there, in every operation: lists and watches
+// leave it out without counting it, and what reads it fails with "not-found". What
+// would make, change, move or remove a path that is not writable fails with "denied",
+// whether there is anything or not; so does moving or removing a directory with
+// something in it that is not writable, where it is or where it would be. Rules
+// only take away from what the stream's action allows.
+//
 // # Operations
 //
 // stat {path} → {"entry"}. The name of the share itself is "".

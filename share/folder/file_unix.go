@@ -38,3 +38,6 @@ func setMode(f *os.File, old fs.FileMode, exec bool) error {
 	}
 	return f.Chmod(mode)
 }
+
+// otherName reports whether a file may be known by name besides its own.
+func otherName(string) bool { return false }

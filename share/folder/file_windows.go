@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -24,3 +25,10 @@ func isCrossDevice(err error) bool { return errors.Is(err, errorNotSameDevice) }
 func executable(fs.FileMode) bool { return false }
 
 func setMode(*os.File, fs.FileMode, bool) error { return nil }
+
+// otherName reports whether a file may be known by name besides its own: NTFS
+// calls "secret-plans.txt" SECRET~1.TXT too.
+func otherName(name string) bool {
+	_, after, found := strings.Cut(name, "~")
+	return found && len(name) <= len("SECRET~1.TXT") && after != "" && after[0] >= '0' && after[0] <= '9'
+}

@@ -279,8 +279,14 @@ type raw struct {
 // attack opens a stream to a server of dir.
 func attack(t testing.TB, dir, action string, exec bool) *raw {
 	t.Helper()
+	return attackShare(t, Share{Dir: dir, Executables: exec}, action)
+}
+
+func attackShare(t testing.TB, sh Share, action string) *raw {
+	t.Helper()
 	service := New()
-	if err := service.Add(Share{Name: "docs", Dir: dir, Executables: exec}); err != nil {
+	sh.Name = "docs"
+	if err := service.Add(sh); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { service.Close() })

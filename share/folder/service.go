@@ -20,6 +20,9 @@ type Share struct {
 	ReadOnly bool
 	// Executables lets peers put files that can be executed.
 	Executables bool
+	// Rules restrict what peers see and change. A file .tandemignore in the
+	// directory hides more.
+	Rules []Rule
 }
 
 // Service offers directories. It is a session.Service.
@@ -52,6 +55,9 @@ func (s *Service) Add(sh Share) error {
 	t, err := openTree(sh.Dir, sh.Executables)
 	if err != nil {
 		return err
+	}
+	if t.rules, err = newRules(t.root, sh.Rules); err != nil {
+		return errors.Join(err, t.close())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -196,6 +196,9 @@ var errSame = errors.New("same content")
 // replaces looks at what the commit would replace: the mode of a file, or 0 if
 // there is none.
 func (s *stage) replaces(ctx context.Context, to target) (fs.FileMode, error) {
+	if err := s.tree.changeable("put", to.path, false); err != nil {
+		return 0, err
+	}
 	dir, _ := split(to.path)
 	if err := s.tree.folder("put", dir); err != nil {
 		return 0, err

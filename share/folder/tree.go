@@ -24,6 +24,8 @@ type tree struct {
 
 	packer *chunk.Packer
 
+	rules *rules // nil where the person's own hand is at work
+
 	timing watchTiming
 	deaf   bool // no hints of changes are to be had
 
@@ -74,6 +76,11 @@ func (t *tree) entry(name string, info fs.FileInfo) (e Entry, ok bool) {
 
 // stat describes what is at path, which must not lead through a link.
 func (t *tree) stat(path string) (Entry, error) {
+	if dir, _ := split(path); dir != "" {
+		if err := t.visible("stat", dir, true); err != nil {
+			return Entry{}, err
+		}
+	}
 	for i, c := range path {
 		if c != '/' {
 			continue
@@ -89,6 +96,9 @@ func (t *tree) stat(path string) (Entry, error) {
 	info, err := t.root.Lstat(local(path))
 	if err != nil {
 		return Entry{}, fileError("stat", path, err)
+	}
+	if err := t.visible("stat", path, info.IsDir()); err != nil {
+		return Entry{}, err
 	}
 	_, name := split(path)
 	e, ok := t.entry(name, info)
@@ -154,6 +164,12 @@ func (t *tree) mkdir(path string) error {
 	}
 	dir, _ := split(path)
 	if err := t.mkdir(dir); err != nil {
+		return err
+	}
+	if err := t.folder("mkdir", path); session.KindOf(err) != session.NotFound {
+		return err
+	}
+	if err := t.changeable("mkdir", path, true); err != nil {
 		return err
 	}
 	if err := t.root.Mkdir(local(path), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {

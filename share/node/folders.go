@@ -22,6 +22,8 @@ type Folder struct {
 	// executed.
 	Write       bool
 	Executables bool
+	// Rules restrict what guests see and change.
+	Rules []folder.Rule
 }
 
 // offerFolders shares directories and names the rights to them, or shares none.
@@ -39,7 +41,7 @@ func (s *services) offerFolders(folders []Folder) (rights []Right, err error) {
 		if err != nil {
 			return nil, err
 		}
-		name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables})
+		name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules})
 		if err != nil {
 			return nil, err
 		}
