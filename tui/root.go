@@ -91,7 +91,7 @@ func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.mouse(msg)
 	case subscribe, subscribed, drained, answered, page.Tick, page.Refresh:
 		return m, m.live(msg)
-	case page.Open, page.Replace, page.Back, page.Home, page.Quit, answer, later:
+	case page.Open, page.Replace, page.Back, page.Home, page.Quit, page.Ask, answer, later:
 		return m, m.navigate(msg)
 	case page.Toast:
 		m.toasts.add(msg.Text, msg.Level, m.now)
@@ -276,6 +276,9 @@ func (m *root) navigate(msg tea.Msg) tea.Cmd {
 		return tea.Batch(cmds...)
 	case page.Quit:
 		return m.quit()
+	case page.Ask:
+		delete(m.later, msg.Request)
+		return m.interrupt()
 	case later:
 		m.later[msg.id] = true
 		m.over, m.asked = nil, ""
@@ -291,14 +294,18 @@ func (m *root) navigate(msg tea.Msg) tea.Cmd {
 func (m *root) open(p page.Page) tea.Cmd {
 	p.SetSize(m.body())
 	m.pages = append(m.pages, layer{page: p})
-	// What it missed since its Env was made, and nothing twice: a State is idempotent.
-	var cmd tea.Cmd
 	top := m.top()
-	init := top.page.Init()
+	cmds := []tea.Cmd{top.page.Init()}
+	missed := []tea.Msg{page.Tick{Now: m.now}} // since its Env was made
 	if !m.state.At.IsZero() {
-		top.page, cmd = top.page.Update(m.state)
+		missed = append(missed, m.state)
 	}
-	return tea.Batch(init, cmd)
+	for _, msg := range missed {
+		var cmd tea.Cmd
+		top.page, cmd = top.page.Update(msg)
+		cmds = append(cmds, cmd)
+	}
+	return tea.Batch(cmds...)
 }
 
 // back closes the top page; home stays.

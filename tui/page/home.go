@@ -64,7 +64,7 @@ func (h *HomePage) Init() tea.Cmd { return Send(Verb{"tandem peers"}) }
 
 // take takes over a new State, and keeps the cursor where it was.
 func (h *HomePage) take(s State) {
-	h.state = s
+	h.state, h.env.State = s, s
 	h.peers = h.peers[:0]
 	for _, p := range s.Peers {
 		h.peers = append(h.peers, strings.ToLower(p.Alias+" "+p.Peer.Name+" "+p.Peer.ID.Short()))
@@ -149,7 +149,7 @@ func (h *HomePage) Update(msg tea.Msg) (Page, tea.Cmd) {
 	case State:
 		h.refresh(msg)
 	case Tick:
-		h.now = msg.Now
+		h.now, h.env.Now = msg.Now, msg.Now
 	case tea.MouseMsg:
 		msg.Y -= h.top()
 		if h.list.Clicked(msg) {
@@ -210,6 +210,10 @@ func (h *HomePage) key(msg tea.KeyMsg) tea.Cmd {
 		return nil
 	case key.Matches(msg, h.env.Keys.Open):
 		return h.open()
+	case key.Matches(msg, h.keys.start):
+		return Send(Open{NewStart(h.env)})
+	case key.Matches(msg, h.keys.join):
+		return Send(Open{NewJoin(h.env)})
 	}
 	for _, e := range h.env.Entries {
 		if key.Matches(msg, e.Key) && !e.Peer {
@@ -221,7 +225,21 @@ func (h *HomePage) key(msg tea.KeyMsg) tea.Cmd {
 }
 
 // open opens what is under the cursor.
-func (h *HomePage) open() tea.Cmd { return nil }
+func (h *HomePage) open() tea.Cmd {
+	i := h.list.Cursor()
+	if i < 0 {
+		return nil
+	}
+	switch r := h.rows[i]; r.kind {
+	case requestRow:
+		return Send(Ask{h.state.Requests[r.n].ID})
+	case shareRow:
+		return Send(Open{NewInvite(h.env, h.state.Shares[r.n])})
+	case peerRow:
+		return Send(Open{NewPeer(h.env, Subject{Peer: h.state.Peers[r.n]})})
+	}
+	return nil
+}
 
 // top is how many lines are above the list.
 func (h *HomePage) top() int {

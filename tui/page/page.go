@@ -208,6 +208,9 @@ type Exec struct {
 	Done    func(error) tea.Msg
 }
 
+// Ask shows a request that waits, once more.
+type Ask struct{ Request string }
+
 // Refresh asks for a new State.
 type Refresh struct{}
 

@@ -106,7 +106,7 @@ func New(o Options) Theme {
 		t.Dim, t.Title, t.Accent = s().Faint(true), s().Bold(true), s().Bold(true)
 		t.Good, t.Warn, t.Bad = s(), s().Underline(true), s().Bold(true)
 		t.Header, t.Footer, t.Key = s().Bold(true), s(), s().Bold(true)
-		t.Selected, t.Badge, t.Code, t.QR = s().Reverse(true), s().Reverse(true), s().Bold(true), s()
+		t.Selected, t.Badge, t.Code, t.QR = s().Reverse(true), s().Reverse(true), s().Bold(true), s().Reverse(true)
 		return t
 	}
 	c := palette(name == Light)

@@ -224,8 +224,12 @@ func (b *Backend) Events(ctx context.Context) (<-chan node.Event, error) {
 
 // StartShare answers with Has.Invite, which is live then.
 func (b *Backend) StartShare(ctx context.Context, s node.Share) (node.ShareStatus, error) {
-	has, err := b.begin(ctx, "StartShare", fmt.Sprintf("start folders=%v terminal=%v view=%v command=%q forward=%q uses=%d expires=%v",
-		s.Folders, s.Terminal, s.ViewOnly, s.Command, s.Forward, s.Uses, s.Expires))
+	var folders []string
+	for _, f := range s.Folders {
+		folders = append(folders, fmt.Sprintf("%s write=%v executables=%v", f.Dir, f.Write, f.Executables))
+	}
+	has, err := b.begin(ctx, "StartShare", fmt.Sprintf("start folders=%q terminal=%v view=%v command=%q forward=%q uses=%d expires=%v",
+		folders, s.Terminal, s.ViewOnly, s.Command, s.Forward, s.Uses, s.Expires))
 	if err != nil {
 		return node.ShareStatus{}, err
 	}

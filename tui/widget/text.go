@@ -126,3 +126,6 @@ func Ago(d time.Duration) string {
 	}
 	return plural(int(d/(24*time.Hour)), "day")
 }
+
+// Width is how many columns a styled line takes.
+func Width(s string) int { return ansi.StringWidth(s) }

@@ -1,0 +1,369 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tandem/session"
+	"tandem/share/node"
+	"tandem/tui/theme"
+	"tandem/tui/widget"
+)
+
+// Invite is a session that was started here: its code, and its guests as they
+// arrive.
+type Invite struct {
+	env    Env
+	share  node.ShareStatus
+	seen   bool // a State has had it
+	over   bool // the session has ended
+	now    time.Time
+	sure   bool // the next press of end does it
+	list   widget.List
+	keys   inviteKeys
+	onlyQR bool
+
+	width, height int
+}
+
+type inviteKeys struct{ end, kick, qr, terminal key.Binding }
+
+// NewInvite shows a session.
+func NewInvite(env Env, share node.ShareStatus) *Invite {
+	v := &Invite{
+		env: env, share: share, now: env.Now, list: widget.NewList(env.Keys),
+		keys: inviteKeys{
+			end: theme.Bind("end session", "E"), kick: theme.Bind("send away", "K"), qr: theme.Bind("QR code", "c"),
+			terminal: theme.Bind("your window on it", "w"),
+		},
+	}
+	v.list.SetLength(len(share.Guests))
+	return v
+}
+
+// Init shows the verb that guests use.
+func (v *Invite) Init() tea.Cmd { return Send(Verb{v.verb()}) }
+
+func (v *Invite) verb() string {
+	if v.share.Server == "" {
+		return "tandem join " + v.share.Code
+	}
+	return "tandem join " + v.share.Code + " --server " + v.share.Server
+}
+
+// Update follows the session.
+func (v *Invite) Update(msg tea.Msg) (Page, tea.Cmd) {
+	switch msg := msg.(type) {
+	case State:
+		v.follow(msg)
+	case Tick:
+		v.now = msg.Now
+	case tea.MouseMsg:
+		v.list.Update(msg)
+	case tea.KeyMsg:
+		return v, v.key(msg)
+	}
+	return v, nil
+}
+
+// early is how long a State may know nothing of a session yet, as the node was
+// asked before it began.
+const early = 5 * time.Second
+
+// follow takes the session from a new State. One that isn't there any more has ended.
+func (v *Invite) follow(s State) {
+	for _, share := range s.Shares {
+		if share.ID == v.share.ID {
+			v.share, v.seen, v.over = share, true, false
+			v.list.SetLength(len(share.Guests))
+			return
+		}
+	}
+	if s.Err == nil && (v.seen || s.At.Sub(v.share.Started) > early) {
+		v.over = true
+		v.share.Guests = nil
+		v.list.SetLength(0)
+	}
+}
+
+func (v *Invite) key(msg tea.KeyMsg) tea.Cmd {
+	sure := v.sure
+	v.sure = false
+	switch {
+	case key.Matches(msg, v.keys.end) && !v.over:
+		if !sure && v.here() > 0 {
+			v.sure = true
+			return Send(Toast{"Guests are here. " + v.keys.end.Help().Key + " once more ends the session.", Warn})
+		}
+		return v.end()
+	case key.Matches(msg, v.keys.kick):
+		return v.kick()
+	case key.Matches(msg, v.keys.qr):
+		return v.enlarge()
+	case key.Matches(msg, v.keys.terminal):
+		return v.terminal()
+	default:
+		v.list.Update(msg)
+	}
+	return nil
+}
+
+// enlarge shows the QR code alone, or says what it needs.
+func (v *Invite) enlarge() tea.Cmd {
+	v.onlyQR = !v.onlyQR
+	if _, ok := widget.QR(v.env.Theme, v.share.Link, v.width, v.height); ok || !v.onlyQR {
+		return nil
+	}
+	v.onlyQR = false
+	if v.env.Theme.ASCII {
+		return Send(Toast{"The QR code needs a terminal with Unicode.", Info})
+	}
+	return Send(Toast{"The QR code needs a larger window.", Info})
+}
+
+func (v *Invite) here() int {
+	n := 0
+	for _, g := range v.share.Guests {
+		if g.Connected {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *Invite) end() tea.Cmd {
+	id, backend := v.share.ID, v.env.Backend
+	return v.env.Run(func(ctx context.Context) tea.Msg {
+		if err := backend.EndShare(ctx, id); err != nil && session.KindOf(err) != session.NotFound {
+			return Fail{err}
+		}
+		return tea.BatchMsg{Send(Refresh{}), Send(Toast{"The session has ended, and everything it granted.", Good})}
+	})
+}
+
+func (v *Invite) kick() tea.Cmd {
+	i := v.list.Cursor()
+	if i < 0 {
+		return nil
+	}
+	guest, backend := v.share.Guests[i].Peer, v.env.Backend
+	return v.env.Run(func(ctx context.Context) tea.Msg {
+		if err := backend.Dismiss(ctx, guest.ID.String()); err != nil {
+			return Fail{err}
+		}
+		return tea.BatchMsg{Send(Refresh{}), Send(Toast{widget.Clean(guest.String()) + " was sent away, and what it was granted taken back.", Good})}
+	})
+}
+
+// terminal opens the page for terminals on this device's own.
+func (v *Invite) terminal() tea.Cmd {
+	if e, ok := entryFor(v.env, "terminal/"); ok && v.hasTerminal() {
+		return Send(Open{e.New(v.env, Subject{Offers: v.share.Offers})})
+	}
+	return nil
+}
+
+func (v *Invite) hasTerminal() bool {
+	for _, r := range v.share.Offers {
+		if isService(r, "terminal") {
+			return true
+		}
+	}
+	return false
+}
+
+// entryFor is the page for a service.
+func entryFor(env Env, service string) (Entry, bool) {
+	for _, e := range env.Entries {
+		if strings.HasPrefix(e.Service, service) {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// View shows the code as large as it goes, the QR code if it fits beside, and
+// below them the guests.
+func (v *Invite) View() string {
+	t := v.env.Theme
+	if v.onlyQR && !v.over {
+		if qr, ok := widget.QR(t, v.share.Link, v.width, v.height); ok {
+			return widget.Center(strings.Join(qr, "\n"), v.width, v.height)
+		}
+	}
+	guests := max(2, min(len(v.share.Guests)+1, v.height/3))
+	room := v.height - guests
+	var qr []string
+	if !v.over {
+		var ok bool
+		if qr, ok = widget.QR(t, v.share.Link, v.width-38, room); !ok {
+			qr = nil
+		}
+	}
+	side := 0
+	if len(qr) > 0 {
+		side = widget.Width(qr[0])
+	}
+	text := v.invitation(max(20, v.width-side-4), room, len(qr) > 0)
+	var lines []string
+	for i := range room {
+		left, right := "", ""
+		if i < len(text) {
+			left = text[i]
+		}
+		if i < len(qr) {
+			right = qr[i]
+		}
+		if side == 0 {
+			lines = append(lines, " "+left)
+			continue
+		}
+		lines = append(lines, widget.Pad(" "+left, v.width-side-1)+right)
+	}
+	v.list.SetSize(v.width, guests-1)
+	lines = append(lines, " "+t.Dim.Render(v.headline()), v.list.View(v.guest))
+	return widget.Fit(strings.Join(lines, "\n"), v.width, v.height)
+}
+
+func (v *Invite) headline() string {
+	switch {
+	case v.over:
+		return "The session is over."
+	case len(v.share.Guests) == 0:
+		return "Nobody has come yet. You are asked before anyone gets in."
+	}
+	return widget.Count(v.here(), "guest") + " here"
+}
+
+// invitation is the code and what to do with it.
+func (v *Invite) invitation(width, height int, withQR bool) []string {
+	t := v.env.Theme
+	s := v.share
+	var lines []string
+	add := func(more ...string) { lines = append(lines, more...) }
+	if v.over {
+		return []string{"", t.Title.Render("This session has ended."), "", "Everything it granted has ended with it."}
+	}
+	dead := ""
+	switch {
+	case s.Spent != "":
+		dead = widget.Clean(s.Spent)
+	case !s.Expires.After(v.now):
+		dead = "its time is over"
+	}
+	if dead != "" {
+		add(t.Title.Render("The code works no more: ") + dead + ".")
+	} else {
+		if height >= 12 {
+			add(t.Dim.Render("Say this code, or send the link:"), "")
+		}
+		add(bigCode(t, widget.Clean(s.Code), width, height)...)
+		add("", t.Dim.Render("lasts ")+widget.Remaining(s.Expires.Sub(v.now))+t.Dim.Render("   your guest types"))
+		add(wrapVerb(t, v.verb(), width)...)
+		if !withQR && height >= 10 || withQR && height >= 14 {
+			add("")
+			for _, l := range breakAnywhere(widget.Clean(s.Link), width) {
+				add(t.Dim.Render(l))
+			}
+		}
+	}
+	if height-len(lines) > 3 {
+		add("")
+		add(labelled(t, "offers", 11, describeRights(s.Offers))...)
+		if s.Recording != "" {
+			add(labelled(t, "recording", 11, []string{widget.Clean(s.Recording)})...)
+		}
+	}
+	for i := range lines {
+		lines[i] = widget.Cut(lines[i], width, t.Glyphs.Ellipsis)
+	}
+	return lines[:min(len(lines), height)]
+}
+
+func wrapVerb(t theme.Theme, verb string, width int) []string {
+	var lines []string
+	for _, l := range breakAnywhere(verb, width) {
+		lines = append(lines, t.Accent.Render(l))
+	}
+	return lines
+}
+
+// breakAnywhere breaks a text that is copied, not read.
+func breakAnywhere(s string, width int) []string {
+	var lines []string
+	for len(s) > width && width > 0 {
+		cut := width
+		for cut > 1 && s[cut]&0xc0 == 0x80 { // not inside a character
+			cut--
+		}
+		lines = append(lines, s[:cut])
+		s = s[cut:]
+	}
+	return append(lines, s)
+}
+
+// bigCode makes a code stand out: in a box with room for breath if it fits.
+func bigCode(t theme.Theme, code string, width, height int) []string {
+	wide := strings.Join(strings.Split(code, "-"), " - ")
+	inner := len(wide) + 4
+	if t.Plain || height < 12 || inner+2 > width {
+		return []string{t.Code.Render(code)}
+	}
+	g := t.Glyphs
+	rule := strings.Repeat(g.Rule, inner)
+	return []string{
+		t.Accent.Render(g.Corners[0] + rule + g.Corners[1]),
+		t.Accent.Render(g.Side) + "  " + t.Code.Render(wide) + "  " + t.Accent.Render(g.Side),
+		t.Accent.Render(g.Corners[2] + rule + g.Corners[3]),
+	}
+}
+
+// guest draws one guest.
+func (v *Invite) guest(i int, selected bool) string {
+	t := v.env.Theme
+	g := v.share.Guests[i]
+	sign, about := t.Good.Render(t.Glyphs.Live), describePath(g.Path)
+	if !g.Connected {
+		sign, about = t.Dim.Render(t.Glyphs.Idle), "not connected"
+	}
+	if len(g.Rights) == 0 {
+		about = "nothing is granted any more"
+	}
+	what := fmt.Sprintf("%s  %s", widget.Clean(g.Peer.String()), strings.Join(g.Words[:min(3, len(g.Words))], " "))
+	if selected {
+		return t.Selected.Render(widget.Pad(widget.Spread(t.Glyphs.Cursor+"  "+what, about+" ", v.width, t.Glyphs.Ellipsis), v.width))
+	}
+	return widget.Spread(" "+sign+" "+what, t.Dim.Render(about)+" ", v.width, t.Glyphs.Ellipsis)
+}
+
+// SetSize sets the size of the page.
+func (v *Invite) SetSize(w, h int) { v.width, v.height = w, h }
+
+// Title is that of the page.
+func (v *Invite) Title() string {
+	if v.share.Name != "" {
+		return widget.Clean(v.share.Name)
+	}
+	return "Session"
+}
+
+// Keys are those of the page.
+func (v *Invite) Keys() []key.Binding {
+	var keys []key.Binding
+	if !v.over {
+		keys = append(keys, v.keys.end)
+		if len(v.share.Guests) > 0 {
+			keys = append(keys, v.keys.kick)
+		}
+		if _, ok := entryFor(v.env, "terminal/"); ok && v.hasTerminal() {
+			keys = append(keys, v.keys.terminal)
+		}
+		keys = append(keys, v.keys.qr)
+	}
+	return append(keys, v.env.Keys.Back)
+}

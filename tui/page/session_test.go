@@ -1,0 +1,167 @@
+package page_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tandem/session"
+	"tandem/share/node"
+	"tandem/tui/page"
+	"tandem/tui/theme"
+	"tandem/tui/tuitest"
+)
+
+func TestStartGolden(t *testing.T) {
+	b := tuitest.New()
+	tuitest.Page(t, "start", func(look theme.Theme) page.Page { return page.NewStart(tuitest.Env(t, b, look)) })
+}
+
+func TestInviteGolden(t *testing.T) {
+	b := tuitest.Busy()
+	for name, change := range map[string]func(*node.ShareStatus){
+		"invite":       func(s *node.ShareStatus) {},
+		"invite-empty": func(s *node.ShareStatus) { s.Guests, s.Server = nil, "" },
+		"invite-spent": func(s *node.ShareStatus) { s.Spent = "its guest has come" },
+	} {
+		s := tuitest.Share("s1", "project", tuitest.Guest(1, "anna"), tuitest.Guest(2, "evil\x1b[31m\u202e"))
+		change(&s)
+		tuitest.Page(t, name, func(look theme.Theme) page.Page { return page.NewInvite(tuitest.Env(t, b, look), s) })
+	}
+}
+
+func TestJoinGolden(t *testing.T) {
+	b := tuitest.New()
+	tuitest.Page(t, "join", func(look theme.Theme) page.Page { return page.NewJoin(tuitest.Env(t, b, look)) })
+}
+
+func TestPeerGolden(t *testing.T) {
+	b := tuitest.Busy()
+	tuitest.Page(t, "peer", func(look theme.Theme) page.Page {
+		env := tuitest.Env(t, b, look)
+		env.Entries = entries
+		return page.NewPeer(env, page.Subject{Peer: b.Has.Peers[1], Offers: tuitest.Rights()})
+	})
+}
+
+// entries stand for the pages that the root knows.
+var entries = []page.Entry{
+	{Title: "Terminal", About: "type there", Key: theme.Bind("terminal", "t"), Service: "terminal/1", Peer: true, New: stand("the terminal")},
+	{Title: "Files", About: "copy both ways", Key: theme.Bind("files", "f"), Service: "folder/1", Peer: true, New: stand("the files")},
+	{Title: "Machine", About: "how it does", Key: theme.Bind("machine", "m"), Service: "facts/1", Peer: true, New: stand("the machine")},
+	{Title: "Activity", About: "what was done", Key: theme.Bind("activity", "v"), New: stand("the activity")},
+}
+
+func stand(name string) func(page.Env, page.Subject) page.Page {
+	return func(env page.Env, of page.Subject) page.Page {
+		return page.NewHelp(env, named{name + " of " + of.Alias()})
+	}
+}
+
+// named is a page with a name.
+type named struct{ name string }
+
+func (named) Init() tea.Cmd                         { return nil }
+func (n named) Update(tea.Msg) (page.Page, tea.Cmd) { return n, nil }
+func (named) View() string                          { return "" }
+func (named) SetSize(int, int)                      {}
+func (n named) Title() string                       { return n.name }
+func (named) Keys() []key.Binding                   { return nil }
+
+func run(t *testing.T, b *tuitest.Backend, make func(page.Env) page.Page) (*tuitest.Flow, *tuitest.Window) {
+	t.Helper()
+	env := tuitest.Env(t, b, tuitest.Dark())
+	env.Entries = entries
+	w := tuitest.NewWindow(make(env))
+	return tuitest.Start(t, w, 80, 21), w
+}
+
+func TestStartASession(t *testing.T) {
+	b := tuitest.New()
+	b.Has.Invite = tuitest.Share("s1", "project")
+	f, w := run(t, b, func(env page.Env) page.Page { return page.NewStart(env) })
+	// The terminal to be watched only, a folder that guests may change, three guests.
+	f.Wait("What do you share?").Keys("tab", " ", "tab").Wait("[only watch]")
+	f.Keys("tab", "/srv/data", "tab", " ", "tab").Wait("[read and change]")
+	f.Keys("tab", "localhost:80", "tab", "backspace", "0", "enter").Wait("a number from 1 to 1000")
+	f.Keys("backspace", "3", "tab", " ", "tab").Wait("[1 h]").Keys("enter").Wait("4821 - wolf - paper - lunar", "9:00")
+	want := `start folders=["/srv/data write=true executables=false"] terminal=true view=true command=[] forward=["localhost:80"] uses=3 expires=1h0m0s`
+	if calls := b.Calls(); !slices.Contains(calls, want) {
+		t.Errorf("asked for %q, want %q", calls, want)
+	}
+	verb := page.Verb{Text: "tandem share /srv/data --write --terminal --view-only --forward localhost:80 --uses 3 --expires 1h"}
+	if said := w.Said(); !slices.Contains(said, tea.Msg(verb)) {
+		t.Errorf("the verb isn't among %v", said)
+	}
+}
+
+func TestStartSaysWhyNot(t *testing.T) {
+	b := tuitest.New()
+	b.Has.Fail = map[string]error{"StartShare": session.Errorf("share", session.NotFound, "there is no such folder")}
+	f, w := run(t, b, func(env page.Env) page.Page { return page.NewStart(env) })
+	f.Wait("What do you share?").Keys(" ", "enter").Wait("nothing is shared yet").Keys(" ", "enter")
+	f.Until("the error is told", func() bool {
+		return slices.ContainsFunc(w.Said(), func(m tea.Msg) bool { _, failed := m.(page.Fail); return failed })
+	})
+	f.Wait("What do you share?")
+}
+
+func TestEndASession(t *testing.T) {
+	b := tuitest.Busy()
+	share := b.Has.Shares[0]
+	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewInvite(env, share) })
+	f.Wait("anna").Keys("K").Until("the guest is sent away", func() bool {
+		return slices.Contains(b.Calls(), "dismiss "+tuitest.ID(1).String())
+	})
+	f.Keys("E", "x", "E") // another key between them is a change of mind
+	f.Keys("E").Until("the session has ended", func() bool { return slices.Contains(b.Calls(), "end s1") })
+	state := tuitest.State(t, b)
+	f.Send(state).Wait("This session has ended.")
+}
+
+func TestJoin(t *testing.T) {
+	b := tuitest.New()
+	b.Has.Wait = make(chan struct{})
+	anna := tuitest.Peer(1, "anna", true)
+	b.Has.Joined = node.Joined{Peer: anna.Peer, Alias: "anna", Words: anna.Words, Offers: tuitest.Rights(), Path: anna.Path}
+	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewJoin(env) })
+	f.Wait("Join a session").Keys("enter").Wait("the code is missing").Keys("wolf", "enter").Wait("a code")
+	f.Keys("ctrl+u", "4821 wolf paper lunar", "enter").Wait("Looking for the host")
+	f.Send(page.Happened{Events: []node.Event{{Event: node.EventMet, Words: anna.Words, Own: b.Has.Self.Words}}})
+	f.Wait("their words", anna.Words[0], "your words", b.Has.Self.Words[0])
+	close(b.Has.Wait)
+	f.Wait("terminal (watch and type)", "Terminal: type there", "Files: copy both ways").Gone("Machine")
+	if calls := b.Calls(); !slices.Contains(calls, "join 4821-wolf-paper-lunar []") {
+		t.Errorf("asked for %q", calls)
+	}
+	f.Keys("t").Wait("the terminal of anna")
+}
+
+func TestJoinCanBeGivenUp(t *testing.T) {
+	b := tuitest.New()
+	b.Has.Wait = make(chan struct{})
+	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewJoin(env) })
+	f.Wait("Join a session").Keys("4821-wolf-paper-lunar", "enter").Wait("Looking for the host").Keys("esc").Gone("Looking")
+	f.Keys("x").Wait("lunarx")
+}
+
+func TestPeerActions(t *testing.T) {
+	b := tuitest.Busy()
+	f, _ := run(t, b, func(env page.Env) page.Page {
+		return page.NewPeer(env, page.Subject{Peer: b.Has.Peers[0]})
+	})
+	// The scripted peer refuses to say what it offers.
+	f.Wait("nothing at the moment", "Terminal", "Machine")
+	f.Keys("a", "ctrl+u", "boss", "enter").Until("it is renamed", func() bool {
+		return slices.Contains(b.Calls(), "rename "+tuitest.ID(1).String()+" boss")
+	})
+	f.Keys("X", "x", "X").Keys("X").Until("it is forgotten", func() bool {
+		return slices.Contains(b.Calls(), "forget "+tuitest.ID(1).String())
+	})
+	if n := strings.Count(strings.Join(b.Calls(), "\n"), "forget"); n != 1 {
+		t.Errorf("forgotten %d times", n)
+	}
+}
