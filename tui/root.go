@@ -10,6 +10,7 @@ import (
 	"tandem/session"
 	"tandem/share/node"
 	"tandem/tui/page"
+	jobs "tandem/tui/work"
 )
 
 // The window below which pages aren't shown.
@@ -38,6 +39,7 @@ type root struct {
 	later         map[string]bool
 	feed          *feed
 	state         page.State
+	copies        map[int]jobs.Stage // as they were last told
 	now           time.Time
 	toasts        toasts
 	first         func(page.Env) page.Page
@@ -46,7 +48,10 @@ type root struct {
 func newRoot(c Config, run func(func(context.Context) tea.Msg) tea.Cmd, now time.Time) *root {
 	theme := newTheme(c.Theme)
 	m := &root{
-		env:   page.Env{Backend: c.Backend, Theme: theme, Keys: c.Keys, Entries: entries(), Now: now, Run: run},
+		env: page.Env{
+			Backend: c.Backend, Theme: theme, Keys: c.Keys, Entries: entries(), Seat: c.Seat, Now: now, Run: run,
+			Transfers: jobs.NewTransfers(jobs.FolderCopier(c.Backend)),
+		},
 		ends:  c.Ends,
 		later: make(map[string]bool),
 		feed:  &feed{run: run, backend: c.Backend},
@@ -89,7 +94,7 @@ func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.key(msg)
 	case tea.MouseMsg:
 		return m, m.mouse(msg)
-	case subscribe, subscribed, drained, answered, page.Tick, page.Refresh:
+	case subscribe, subscribed, drained, answered, page.Tick, page.Refresh, page.Transferred:
 		return m, m.live(msg)
 	case page.Open, page.Replace, page.Back, page.Home, page.Quit, page.Ask, answer, later:
 		return m, m.navigate(msg)
@@ -167,12 +172,30 @@ func (m *root) live(msg tea.Msg) tea.Cmd {
 		return tea.Batch(m.broadcast(state), m.feed.answered(msg), m.interrupt())
 	case page.Refresh:
 		return m.feed.ask()
+	case page.Transferred:
+		m.transferred(msg)
+		return tea.Batch(m.broadcast(msg), page.WatchTransfers(m.env, msg.Version))
 	case page.Tick:
 		m.now, m.env.Now = msg.Now, msg.Now
 		m.toasts.expire(msg.Now)
 		return tea.Batch(m.broadcast(msg), m.feed.due(msg.Now), m.tick())
 	}
 	return nil
+}
+
+// transferred tells of copies that have ended or ask something since.
+func (m *root) transferred(msg page.Transferred) {
+	stages := make(map[int]jobs.Stage, len(msg.List))
+	for _, s := range msg.List {
+		stages[s.ID] = s.Stage
+		if was, known := m.copies[s.ID]; known && was == s.Stage {
+			continue
+		}
+		if text, level := page.DescribeEnd(s); text != "" {
+			m.toasts.add(text, level, m.now)
+		}
+	}
+	m.copies = stages
 }
 
 // key gives a key to whom it is for: what interrupts, a page that takes it, the
@@ -403,6 +426,9 @@ func (m *root) cut() []string {
 			}
 			cut = append(cut, describeCut(s, guests))
 		}
+	}
+	if what := m.env.Transfers.Keeping(); what != "" {
+		cut = append(cut, what)
 	}
 	for _, l := range m.pages {
 		if k, ok := l.page.(page.Keeper); ok {

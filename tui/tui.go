@@ -23,6 +23,8 @@ type Config struct {
 	// Ends says that shares and sessions end with this program, as their node runs
 	// in it.
 	Ends bool
+	// Seat is the terminal that the person sits at.
+	Seat page.Seat
 	// First is the page to begin with, above home; nil is none.
 	First func(page.Env) page.Page
 	// In and Out are the terminal; Out is written to by nobody else meanwhile.
@@ -77,6 +79,12 @@ const frames = 120
 func Run(ctx context.Context, c Config) error {
 	w := newWork(ctx)
 	defer w.Close()
+	if c.Seat.Write == nil && c.Out != nil {
+		c.Seat.Write = func(p []byte) error {
+			_, err := c.Out.Write(p)
+			return err
+		}
+	}
 	m := newRoot(c, w.run, time.Now())
 	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithFPS(frames), tea.WithoutSignalHandler()}
 	var model tea.Model = m

@@ -8,7 +8,9 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"tandem/share/node"
+	"tandem/share/terminal"
 	"tandem/tui/theme"
+	"tandem/tui/work"
 )
 
 // Backend is what the terminal UI needs of a node.
@@ -82,6 +84,10 @@ type Env struct {
 	// State is the newest there was when the page was made, Now the time.
 	State State
 	Now   time.Time
+	// Seat is the terminal that the person sits at.
+	Seat Seat
+	// Transfers are the copies that were asked for on any page.
+	Transfers *work.Transfers
 	// Run makes a Cmd of work that waits: its context ends with the program, which
 	// waits for it.
 	Run func(work func(ctx context.Context) tea.Msg) tea.Cmd
@@ -99,6 +105,19 @@ func (e Env) After(d time.Duration, message func(now time.Time) tea.Msg) tea.Cmd
 			return nil
 		}
 	})
+}
+
+// Seat is the terminal that a person sits at, for what takes all of it or writes
+// to it beside the window.
+type Seat struct {
+	// Getenv reads the environment; nil is an empty one.
+	Getenv func(string) string
+	// Dir is the folder that the person is in.
+	Dir string
+	// Attach is how a terminal of a peer's is shown full screen.
+	Attach terminal.Options
+	// Write writes a sequence between two frames; nil: there is nowhere to.
+	Write func([]byte) error
 }
 
 // Entry is a page that people open by a key: from home, or from a peer.

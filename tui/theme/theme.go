@@ -42,6 +42,8 @@ type Theme struct {
 	QR lipgloss.Style
 
 	Glyphs Glyphs
+	// Profile is how many colours there are, for what isn't drawn with Styles.
+	Profile termenv.Profile
 	// ASCII and Plain are as in Options.
 	ASCII, Plain bool
 	// Name is the theme that was chosen: dark, light or none.
@@ -90,7 +92,7 @@ func New(o Options) Theme {
 	r := lipgloss.NewRenderer(io.Discard)
 	r.SetColorProfile(o.Profile)
 	r.SetHasDarkBackground(name != Light)
-	t := Theme{Glyphs: unicodeGlyphs(), ASCII: o.ASCII || o.Plain, Plain: o.Plain, Name: name}
+	t := Theme{Glyphs: unicodeGlyphs(), Profile: o.Profile, ASCII: o.ASCII || o.Plain, Plain: o.Plain, Name: name}
 	if t.ASCII {
 		t.Glyphs = asciiGlyphs()
 	}

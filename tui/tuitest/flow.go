@@ -25,6 +25,7 @@ type Flow struct {
 	program *tea.Program
 	seen    *seen
 	ended   chan struct{}
+	model   tea.Model
 }
 
 // seen is the newest view of a model.
@@ -78,7 +79,7 @@ func (r recorder) View() string {
 func Start(t testing.TB, m tea.Model, width, height int) *Flow {
 	t.Helper()
 	s := &seen{changed: make(chan struct{}, 1)}
-	f := &Flow{t: t, seen: s, ended: make(chan struct{}), program: tea.NewProgram(recorder{m, s},
+	f := &Flow{t: t, seen: s, model: m, ended: make(chan struct{}), program: tea.NewProgram(recorder{m, s},
 		tea.WithInput(nil), tea.WithOutput(io.Discard), tea.WithoutSignalHandler())}
 	go func() {
 		defer close(f.ended)
@@ -115,6 +116,9 @@ func (f *Flow) Send(msg tea.Msg) *Flow {
 	f.program.Send(msg)
 	return f
 }
+
+// Model is the model that runs.
+func (f *Flow) Model() tea.Model { return f.model }
 
 // View is the window without its styles.
 func (f *Flow) View() string {

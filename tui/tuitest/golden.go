@@ -15,6 +15,7 @@ import (
 
 	"tandem/tui/page"
 	"tandem/tui/theme"
+	"tandem/tui/work"
 )
 
 var update = flag.Bool("update-golden", false, "rewrite the golden renders")
@@ -36,7 +37,7 @@ func None() theme.Theme { return theme.New(theme.Options{Name: theme.None}) }
 func Env(t testing.TB, b page.Backend, look theme.Theme) page.Env {
 	t.Helper()
 	return page.Env{
-		Backend: b, Theme: look, Keys: theme.DefaultKeys(), Now: Now(), State: State(t, b),
+		Backend: b, Theme: look, Keys: theme.DefaultKeys(), Now: Now(), State: State(t, b), Transfers: work.NewTransfers(work.FolderCopier(b)),
 		Run: func(work func(context.Context) tea.Msg) tea.Cmd {
 			return func() tea.Msg { return work(t.Context()) }
 		},

@@ -163,6 +163,16 @@ func (l *List) View(row func(i int, selected bool) string) string {
 	return Fit(strings.Join(lines, "\n"), l.width, l.height)
 }
 
+// Lines renders the window of a list whose entries take several lines each: as
+// many entries as its height.
+func (l *List) Lines(entry func(i int, selected bool) []string) []string {
+	var lines []string
+	for i := l.offset; i < min(l.length, l.offset+l.height); i++ {
+		lines = append(lines, entry(i, i == l.Cursor())...)
+	}
+	return lines
+}
+
 // Position says where the window is in a list that doesn't fit: "12–30 of 10000".
 func (l *List) Position() string {
 	if l.length <= l.height || l.height == 0 {

@@ -1,0 +1,398 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tandem/session"
+	"tandem/tui/theme"
+	"tandem/tui/widget"
+	"tandem/tui/work"
+)
+
+// Transferred is what has become of the copies. It goes to every open page.
+type Transferred struct {
+	Version uint64
+	List    []work.Status
+}
+
+// RunTransfers does the copies until the program ends.
+func RunTransfers(env Env) tea.Cmd {
+	return env.Run(func(ctx context.Context) tea.Msg {
+		env.Transfers.Run(ctx)
+		return nil
+	})
+}
+
+// WatchTransfers waits until the copies are other than they were at version.
+func WatchTransfers(env Env, version uint64) tea.Cmd {
+	return env.Run(func(ctx context.Context) tea.Msg {
+		version, ok := env.Transfers.Next(ctx, version)
+		if !ok {
+			return nil
+		}
+		return Transferred{version, env.Transfers.List()}
+	})
+}
+
+// DescribeEnd says in a line how a copy has ended, or what it asks; "" while
+// there is nothing to say.
+func DescribeEnd(s work.Status) (string, Level) {
+	switch s.Stage {
+	case work.Done:
+		text := fmt.Sprintf("Copied %s: %s", describeItems(s.Job), widget.Bytes(uint64(s.Total.Bytes)))
+		if s.Total.Same > 0 {
+			text += fmt.Sprintf(", %d there already", s.Total.Same)
+		}
+		if s.Total.Kept > 0 {
+			text += fmt.Sprintf(", %d kept", s.Total.Kept)
+		}
+		if s.Total.Skipped > 0 {
+			text += fmt.Sprintf(", %d links or special files skipped", s.Total.Skipped)
+		}
+		return text + ".", Good
+	case work.Failed:
+		_, why := session.Public(s.Err)
+		return fmt.Sprintf("Copying %s has failed: %s", describeItems(s.Job), widget.Clean(why)), Warn
+	case work.Asking:
+		return widget.Clean(s.Conflict.Path) + " is there already, with other content.", Warn
+	}
+	return "", Info
+}
+
+// describeItems names what a job copies.
+func describeItems(j work.Job) string {
+	if len(j.Items) == 1 {
+		return widget.Clean(j.Items[0])
+	}
+	return widget.Count(len(j.Items), "thing")
+}
+
+// transferVerb is the command that does the same as a job's item.
+func transferVerb(j work.Job) string {
+	item := ""
+	if len(j.Items) > 0 {
+		item = j.Items[0]
+	}
+	if j.Put {
+		return fmt.Sprintf("tandem put %s %s:%s/", shellWord(item), j.Alias, shellWord(path.Join(j.Share, j.To)))
+	}
+	return fmt.Sprintf("tandem get %s:%s %s", j.Alias, shellWord(path.Join(j.Share, j.From, item)), shellWord(j.To))
+}
+
+// shellWord quotes a word for people to type, if need be.
+func shellWord(s string) string {
+	s = widget.Clean(s)
+	if s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r < 0x80 && !strings.ContainsRune("/._-+,=@%", r) && (r < '0' || r > '9' && r < 'A' || r > 'Z' && r < 'a' || r > 'z')
+	}) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// TransfersPage is the copies under way, and those that have ended.
+type TransfersPage struct {
+	env  Env
+	all  []work.Status
+	list widget.List
+	keys transferKeys
+
+	width, height int
+}
+
+type transferKeys struct{ pause, again, stop, clear, replace, keep, replaceAll, keepAll key.Binding }
+
+func newTransferKeys() transferKeys {
+	return transferKeys{
+		pause: theme.Bind("pause or go on", "p", " "), again: theme.Bind("try again", "r"), stop: theme.Bind("stop", "x"), clear: theme.Bind("clear ended", "c"),
+		replace: theme.Bind("replace", "y"), keep: theme.Bind("keep", "n"), replaceAll: theme.Bind("replace all", "Y"), keepAll: theme.Bind("keep all", "N"),
+	}
+}
+
+// NewTransfers makes the page of copies.
+func NewTransfers(env Env, _ Subject) Page {
+	t := &TransfersPage{env: env, list: widget.NewList(env.Keys), keys: newTransferKeys()}
+	t.take(env.Transfers.List())
+	return t
+}
+
+// Init says which verb this page is.
+func (t *TransfersPage) Init() tea.Cmd { return t.verb() }
+
+func (t *TransfersPage) verb() tea.Cmd {
+	if s, ok := t.under(); ok {
+		return Send(Verb{transferVerb(s.Job)})
+	}
+	return Send(Verb{"tandem get PEER:SHARE/PATH, tandem put FILE PEER:SHARE"})
+}
+
+func (t *TransfersPage) take(all []work.Status) {
+	t.all = all
+	t.list.SetLength(len(all))
+}
+
+// under is the copy under the cursor.
+func (t *TransfersPage) under() (work.Status, bool) {
+	if i := t.list.Cursor(); i >= 0 && i < len(t.all) {
+		return t.all[i], true
+	}
+	return work.Status{}, false
+}
+
+// Update takes news and keys.
+func (t *TransfersPage) Update(msg tea.Msg) (Page, tea.Cmd) {
+	switch msg := msg.(type) {
+	case Transferred:
+		t.take(msg.List)
+	case Tick:
+		t.take(t.env.Transfers.List()) // rates fall when nothing comes
+	case tea.MouseMsg:
+		msg.Y -= 2
+		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft {
+			msg.Y /= t.rows()
+		}
+		t.list.Update(msg)
+	case tea.KeyMsg:
+		if t.list.Update(msg) {
+			return t, t.verb()
+		}
+		t.key(msg)
+	}
+	return t, nil
+}
+
+func (t *TransfersPage) key(msg tea.KeyMsg) {
+	if key.Matches(msg, t.keys.clear) {
+		t.env.Transfers.Clear()
+		return
+	}
+	s, ok := t.under()
+	switch k := t.keys; {
+	case !ok:
+	case s.Stage == work.Asking && answerConflict(t.env.Transfers, k, s, msg):
+	case key.Matches(msg, k.pause) && (s.Stage == work.Paused || s.Stage == work.Failed || s.Stage == work.Stopped):
+		t.env.Transfers.Resume(s.ID)
+	case key.Matches(msg, k.pause):
+		t.env.Transfers.Pause(s.ID)
+	case key.Matches(msg, k.again):
+		t.env.Transfers.Resume(s.ID)
+	case key.Matches(msg, k.stop):
+		t.env.Transfers.Stop(s.ID)
+	}
+}
+
+// answerConflict decides by a key about what is in a copy's way.
+func answerConflict(all *work.Transfers, k transferKeys, s work.Status, msg tea.KeyMsg) bool {
+	for _, c := range []struct {
+		b key.Binding
+		d work.Decision
+	}{{k.replace, work.Replace}, {k.keep, work.Keep}, {k.replaceAll, work.ReplaceAll}, {k.keepAll, work.KeepAll}} {
+		if key.Matches(msg, c.b) {
+			all.Answer(s.ID, c.d)
+			return true
+		}
+	}
+	return false
+}
+
+// Keys are those that have an effect now.
+func (t *TransfersPage) Keys() []key.Binding {
+	k := t.keys
+	s, ok := t.under()
+	if !ok {
+		return nil
+	}
+	var keys []key.Binding
+	switch s.Stage {
+	case work.Asking:
+		keys = append(keys, k.replace, k.keep, k.replaceAll, k.keepAll, k.stop)
+	case work.Waiting, work.Running, work.Paused:
+		keys = append(keys, k.pause, k.stop)
+	case work.Failed, work.Stopped:
+		keys = append(keys, k.again)
+		if s.Stage == work.Failed {
+			keys = append(keys, k.stop)
+		}
+	}
+	return append(keys, k.clear, t.env.Keys.Up, t.env.Keys.Down)
+}
+
+// Title is that of the page.
+func (t *TransfersPage) Title() string { return "Transfers" }
+
+// rows is how many lines one copy takes.
+func (t *TransfersPage) rows() int { return 3 }
+
+// SetSize sets the size of the page.
+func (t *TransfersPage) SetSize(w, h int) {
+	t.width, t.height = w, h
+	t.list.SetSize(w, max((h-2)/t.rows(), 0))
+}
+
+// View draws the list.
+func (t *TransfersPage) View() string {
+	look := t.env.Theme
+	if len(t.all) == 0 {
+		return widget.Center(look.Dim.Render("Nothing is being copied. Mark files on a peer's Files page, and press c."), t.width, t.height)
+	}
+	running, bytes := 0, 0.0
+	for _, s := range t.all {
+		if s.Stage == work.Running {
+			running++
+			bytes += s.Rate
+		}
+	}
+	head := " " + look.Title.Render(fmt.Sprintf("%d under way", running)) + look.Dim.Render(fmt.Sprintf(" of %d", len(t.all)))
+	if bytes > 0 {
+		head += "  " + widget.Bytes(uint64(bytes)) + "/s"
+	}
+	lines := t.list.Lines(func(i int, selected bool) []string { return t.row(t.all[i], selected) })
+	return widget.Fit(head+"\n\n"+strings.Join(lines, "\n"), t.width, t.height)
+}
+
+// row draws one copy.
+func (t *TransfersPage) row(s work.Status, selected bool) []string {
+	look := t.env.Theme
+	arrow, where := look.Glyphs.Down, "from "+s.Alias+":"+path.Join(s.Share, s.From)
+	if s.Put {
+		arrow, where = look.Glyphs.Up, "to "+s.Alias+":"+path.Join(s.Share, s.To)
+	}
+	cursor := "  "
+	if selected {
+		cursor = look.Accent.Render(look.Glyphs.Cursor) + " "
+	}
+	first := cursor + arrow + " " + look.Title.Render(describeItems(s.Job)) + look.Dim.Render("  "+widget.Clean(where))
+	second := "    " + t.bar(s) + " " + describeProgress(s)
+	return []string{
+		widget.Pad(widget.Spread(first, t.stage(s)+" ", t.width, look.Glyphs.Ellipsis), t.width),
+		widget.Pad(widget.Spread(second, sparkline(look, s.Rates, max(t.width/4, 8))+" ", t.width, look.Glyphs.Ellipsis), t.width),
+		widget.Pad("    "+t.remark(s), t.width),
+	}
+}
+
+// stage is a copy's state in a word.
+func (t *TransfersPage) stage(s work.Status) string {
+	look := t.env.Theme
+	switch s.Stage {
+	case work.Waiting:
+		return look.Dim.Render("waiting")
+	case work.Asking:
+		return look.Badge.Render(" asks ")
+	case work.Paused:
+		return look.Warn.Render("paused")
+	case work.Failed:
+		return look.Bad.Render("failed")
+	case work.Stopped:
+		return look.Dim.Render("stopped")
+	case work.Done:
+		return look.Good.Render(look.Glyphs.Check + " done")
+	}
+	if s.Left > 0 {
+		return widget.Remaining(s.Left) + " left"
+	}
+	return "running"
+}
+
+// bar is how much of a copy is done.
+func (t *TransfersPage) bar(s work.Status) string {
+	g := t.env.Theme.Glyphs
+	width := min(max(t.width/5, 8), 24)
+	done := 0
+	if s.Progress.Bytes > 0 {
+		done = int(float64(width) * float64(s.Progress.BytesDone) / float64(s.Progress.Bytes))
+	}
+	if s.Stage == work.Done {
+		done = width
+	}
+	done = min(max(done, 0), width)
+	return t.env.Theme.Accent.Render(strings.Repeat(g.Full, done)) + t.env.Theme.Dim.Render(strings.Repeat(g.Empty, width-done))
+}
+
+// describeProgress is how far a copy is, in numbers.
+func describeProgress(s work.Status) string {
+	text := widget.Bytes(uint64(max(s.Progress.BytesDone, 0)))
+	if s.Stage != work.Done {
+		text += " of " + widget.Bytes(uint64(max(s.Progress.Bytes, 0)))
+	}
+	if s.Rate > 0 {
+		text += ", " + widget.Bytes(uint64(s.Rate)) + "/s"
+	}
+	if s.Progress.Files > 1 {
+		text += fmt.Sprintf(", %d/%d files", s.Progress.FilesDone, s.Progress.Files)
+	}
+	if s.Stage.Ended() && s.Elapsed >= time.Second {
+		text += " in " + widget.Remaining(s.Elapsed)
+	}
+	return text
+}
+
+// remark is what else there is to know about a copy.
+func (t *TransfersPage) remark(s work.Status) string {
+	look := t.env.Theme
+	switch s.Stage {
+	case work.Asking:
+		return look.Warn.Render(describeConflict(s.Conflict, t.env.Now))
+	case work.Failed:
+		_, why := session.Public(s.Err)
+		if hint := session.Hint(s.Err); hint != "" {
+			why += ". " + hint
+		}
+		return look.Bad.Render(widget.Clean(why))
+	case work.Running:
+		return look.Dim.Render(widget.Clean(s.Progress.Current))
+	case work.Paused:
+		return look.Dim.Render("goes on where it stopped")
+	}
+	return look.Dim.Render(describeSaved(s))
+}
+
+// describeSaved is how much did not have to travel.
+func describeSaved(s work.Status) string {
+	var parts []string
+	if s.Total.Bytes > 0 && s.Total.Wire > 0 && s.Total.Wire < s.Total.Bytes {
+		parts = append(parts, fmt.Sprintf("%s travelled, %s saved", widget.Bytes(uint64(s.Total.Wire)), widget.Bytes(uint64(s.Total.Bytes-s.Total.Wire))))
+	}
+	if s.Total.Same > 0 {
+		parts = append(parts, fmt.Sprintf("%d there already", s.Total.Same))
+	}
+	if s.Total.Kept > 0 {
+		parts = append(parts, fmt.Sprintf("%d kept as they were", s.Total.Kept))
+	}
+	if s.Total.Skipped > 0 {
+		parts = append(parts, fmt.Sprintf("%d links or special files skipped", s.Total.Skipped))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// describeConflict says what would be replaced by what.
+func describeConflict(c work.Conflict, now time.Time) string {
+	one := func(e work.Entry) string {
+		text := widget.Bytes(uint64(max(e.Size, 0)))
+		if !e.Time.IsZero() && !now.IsZero() {
+			text += ", " + widget.Ago(now.Sub(e.Time)) + " old"
+		}
+		return text
+	}
+	return fmt.Sprintf("%s is there already (%s). Replace it (%s)?", widget.Clean(c.Path), one(c.There), one(c.New))
+}
+
+// sparkline draws numbers as a row of bars, the newest at the right.
+func sparkline(look theme.Theme, values []int64, width int) string {
+	values = values[max(len(values)-width, 0):]
+	var most int64 = 1
+	for _, v := range values {
+		most = max(most, v)
+	}
+	var b strings.Builder
+	for _, v := range values {
+		b.WriteString(look.Glyphs.Spark[int(v*int64(len(look.Glyphs.Spark)-1)/most)])
+	}
+	return look.Accent.Render(b.String())
+}
