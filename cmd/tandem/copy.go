@@ -71,6 +71,7 @@ func (c *copying) options(peer string) folder.Options {
 		Force: c.flags.overwrite == "always", Executables: c.flags.executables, Compare: c.flags.compare,
 		Progress: c.show.copy(),
 	}
+	o.Asking = func() { c.show.tell(peer, "They are asked whether to accept this.") }
 	if c.flags.dryRun {
 		o.Plan = func(s folder.Step) { c.show.plan(peer, s) }
 	}
@@ -293,7 +294,7 @@ func putAll(ctx context.Context, io stdio, f *flags, c *copying, sources, typed 
 			for _, source := range sources {
 				err := c.put(ctx, io, client, source, p, typed[i], label)
 				if err != nil && label != "" {
-					err = &session.Error{Kind: session.KindOf(err), Text: label, Hint: session.Hint(err), Err: err}
+					err = &session.Error{Kind: session.KindOf(err), Text: label + ": " + describeError(err), Hint: session.Hint(err)}
 				}
 				if errs[i] = errors.Join(errs[i], err); ctx.Err() != nil {
 					break

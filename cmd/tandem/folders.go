@@ -21,12 +21,14 @@ type folderFlags struct {
 	executables bool
 	rules       []folder.Rule
 	dotfiles    string
+	askWrites   bool
 }
 
 func (f *folderFlags) addTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.names, "name", nil, "what guests call the folder; repeated, the first for the first folder and so on")
 	fs.BoolVar(&f.write, "write", false, "guests may change the folders")
 	fs.BoolVar(&f.executables, "executables", false, "guests may put executable files into the folders")
+	fs.BoolVar(&f.askWrites, "ask-writes", false, "show what a guest would copy into the folders, and ask before anything of it is written")
 	fs.Var(&ruleFlag{&f.rules, folder.Hidden}, "hide", "guests don't see what matches this pattern, as in a .gitignore; may be repeated, as the next two")
 	fs.Var(&ruleFlag{&f.rules, folder.Readable}, "read-only", "guests may only read what matches this pattern")
 	fs.Var(&ruleFlag{&f.rules, folder.Writable}, "writable", "guests may change what matches this pattern, also without --write")
@@ -90,8 +92,8 @@ func (f *folderFlags) folders(dirs []string) ([]node.Folder, error) {
 		return nil, usagef("--write needs a folder")
 	case len(dirs) == 0 && len(rules) > 0:
 		return nil, usagef("--hide, --read-only, --writable and --dotfiles need a folder")
-	case f.executables && !write:
-		return nil, usagef("--executables needs --write")
+	case (f.executables || f.askWrites) && !write:
+		return nil, usagef("--executables and --ask-writes need --write")
 	case len(f.names) > len(dirs):
 		return nil, usagef("--name needs a folder: there are %d for %s", len(f.names), counted(len(dirs), "folder"))
 	}

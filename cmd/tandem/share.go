@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"tandem/session"
+	"tandem/share/folder"
 	"tandem/share/node"
 	"tandem/share/terminal"
 )
@@ -88,7 +89,7 @@ itself, which guests on the same network find by the code.`),
 			if err != nil {
 				return err
 			}
-			return runShare(cmd.Context(), io, f, share, recording, approve == "always")
+			return runShare(cmd.Context(), io, f, share, recording, approve == "always", folders.askWrites)
 		},
 	}
 	fs := cmd.Flags()
@@ -106,7 +107,7 @@ itself, which guests on the same network find by the code.`),
 	return cmd
 }
 
-func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recording *terminal.Recording, always bool) error {
+func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recording *terminal.Recording, always, askWrites bool) error {
 	cfg, err := nodeConfig(io, f)
 	if err != nil {
 		return err
@@ -127,6 +128,12 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, prompt, share, g) }
 	}
 
+	if askWrites {
+		if f.json || !prompt.interactive() {
+			return usagef("nobody is at the keyboard to ask about what guests would write: leave out --ask-writes")
+		}
+		share.ApprovePush = func(ctx context.Context, p folder.Push) error { return askPush(ctx, prompt, p) }
+	}
 	cfg.Term, cfg.Recording = io.env("TERM"), recording
 	if len(share.Folders) > 0 { // a terminal beside a folder begins in it
 		if cfg.Dir, err = filepath.Abs(share.Folders[0].Dir); err != nil {

@@ -114,6 +114,20 @@ func (t *transfer) pause(asking bool) {
 	t.erase()
 }
 
+// tell says something about the copy to or from peer.
+func (t *transfer) tell(peer, text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.json {
+		return
+	}
+	if peer != "" {
+		peer += ": "
+	}
+	t.erase()
+	fmt.Fprintf(t.io.err, "%s%s\n", peer, text)
+}
+
 // plan says what would be done about a file.
 func (t *transfer) plan(peer string, s folder.Step) {
 	t.mu.Lock()

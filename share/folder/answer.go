@@ -195,8 +195,8 @@ func (c *conversation) look(ctx context.Context, req request, rep *reply, had *o
 	key := partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
 	if n := c.tree.have(key); n > 0 && n <= req.Size {
 		// What can't be read is not resumed.
-		if h, err := c.tree.prefix(ctx, join(partialDir, key), n); err == nil {
-			rep.Have, rep.Prefix = n, new(sum(h))
+		if h, err := c.tree.stagedPrefix(ctx, key, n); err == nil {
+			rep.Have, rep.Prefix = n, &h
 		}
 	}
 	e, err := c.tree.stat(req.Path)

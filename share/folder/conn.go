@@ -107,9 +107,13 @@ func (c *conn) failure() error {
 	}
 }
 
-// canceled is what the server hears when we give up.
+// canceled is what the server hears when we give up: its own fault if it broke
+// the protocol, and otherwise nothing about what its replies made us do.
 func canceled(err error) error {
-	kind, _ := session.Public(err)
+	kind := session.KindOf(err)
+	if kind != session.Integrity && kind != session.Invalid {
+		kind = session.Canceled
+	}
 	return &session.Error{Op: "folder", Kind: kind, Text: "the client gave up", Err: err}
 }
 

@@ -27,6 +27,7 @@ type conversation struct {
 	answers chan *answer
 	lists   chan struct{} // one for each list of chunks that is held
 	heard   chan struct{} // closed when no more requests will come
+	gate    *gate         // nil where nobody wants to be asked
 }
 
 // answer is what becomes of one request.
@@ -152,10 +153,15 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		return a
 	}
 	switch req.Op {
-	case opPut, opMkdir, opCheck, opRemove, opMove, opSet:
+	case opPut, opMkdir, opCheck, opRemove, opMove, opSet, opPush:
 		if !c.write {
 			a.err = session.Errorf("folder", session.Denied, "this share was opened for reading")
 			return a
+		}
+		if c.gate != nil && req.Op != opPush {
+			if a.err = c.gate.allow(req); a.err != nil {
+				return a
+			}
 		}
 	}
 	switch req.Op {
@@ -188,6 +194,8 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		}
 	case opWatch:
 		a.write = func() error { return c.watch(ctx, req) }
+	case opPush:
+		c.push(ctx, a, b)
 	case opCheck:
 		a.write = func() error { return c.check(ctx, req) }
 	case opList:
@@ -199,7 +207,7 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 	case opStat:
 		a.write = func() error {
 			e, err := c.stat(req.Path)
-			return c.send(req, reply{Entry: e}, err)
+			return c.send(req, reply{Entry: e, Asks: c.gate != nil}, err)
 		}
 	case opHash:
 		a.write = func() error {

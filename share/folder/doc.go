@@ -81,7 +81,16 @@
 //
 // # Operations
 //
-// stat {path} → {"entry"}. The name of the share itself is "".
+// stat {path} → {"entry", "asks"}. The name of the share itself is "". If "asks" is
+// true, the owner wants to be asked about every change by a push; all other changes
+// are refused with "denied".
+//
+// push {path} and a recursive listing as a body → {}: what the client would put
+// below the directory path, as list tells it of a directory, with at most 100000
+// entries (MaxPush). Where the owner wants to be asked, the reply comes when they
+// have answered, and is an error of the kind "denied" if they refuse; puts then have
+// the paths and sizes that were in the list, and executability only where it had it.
+// Elsewhere the reply comes at once.
 //
 // list {path, "recursive"} → body. Each block is the JSON of a page:
 //

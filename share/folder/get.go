@@ -269,8 +269,8 @@ func (g *get) fetch(ctx context.Context, w wanted, old *Entry) error {
 	key := partialKey(w.path, w.entry)
 	if n := g.into.have(key); n > 0 && n <= w.entry.Size {
 		// What can't be read is not resumed.
-		if h, err := g.into.prefix(ctx, join(partialDir, key), n); err == nil {
-			req.Offset, req.Prefix = n, new(sum(h))
+		if h, err := g.into.stagedPrefix(ctx, key, n); err == nil {
+			req.Offset, req.Prefix = n, &h
 		}
 	}
 	var send func(*bufio.Writer, *call) (trailer, error)

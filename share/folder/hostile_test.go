@@ -467,3 +467,61 @@ func TestBrokenRequestsEndTheStream(t *testing.T) {
 		}
 	}
 }
+
+// TestPushesAreHeld puts what was not in an accepted list.
+func TestPushesAreHeld(t *testing.T) {
+	dir := t.TempDir()
+	service := New()
+	asked := 0
+	if err := service.Add(Share{Name: "docs", Dir: dir, Executables: true, Ask: func(context.Context, Push) error { asked++; return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() })
+	s, _ := sessiontest.Pair(t, nil, sessiontest.Serve(service))
+	st, err := s.Open(t.Context(), session.Header{Service: Name, Resource: "docs", Action: Write})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &raw{t: t, st: st, r: bufio.NewReader(st), w: bufio.NewWriter(st)}
+	whole := trailer{Hash: new(chunk.SumOf([]byte("abc")))}
+	if rep := c.ask(putABC("x"), &whole, data("abc")); kind(rep) != session.Denied {
+		t.Errorf("before any push: %+v", rep)
+	}
+	if rep := c.ask(request{Op: opStat}, nil); !rep.Asks {
+		t.Errorf("stat: %+v", rep)
+	}
+	list, err := json.Marshal(page{Entries: []Entry{{Name: "d", Dir: true}, {Name: "x", Size: 3}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, blocks := range map[string][]string{
+		"no pages": nil, "cut short": {string(list)}, "not a page": {"[]"}, "outside": {`{"dir":"","entries":[{"name":"../x","size":3}]}`},
+	} {
+		if rep := c.ask(request{Op: opPush}, &trailer{}, blocks...); rep.Error == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if rep := c.ask(request{Op: opPush}, &trailer{}, string(list), `{"dir":"d"}`); rep.Error != nil || asked != 1 {
+		t.Errorf("push: %+v, asked %d times", rep.Error, asked)
+	}
+	larger := putABC("x")
+	larger.Size = 4
+	unknown := putABC("x")
+	unknown.Size = -1
+	exec := putABC("x")
+	exec.Exec = true
+	for name, req := range map[string]request{"other path": putABC("y"), "a folder": putABC("d"), "other size": larger, "no size": unknown, "executable": exec} {
+		if rep := c.ask(req, &whole, data("abc")); kind(rep) != session.Denied {
+			t.Errorf("%s: %+v", name, rep)
+		}
+	}
+	if rep := c.ask(request{Op: opMkdir, Path: "e"}, nil); kind(rep) != session.Denied {
+		t.Errorf("mkdir: %+v", rep)
+	}
+	if rep := c.ask(putABC("x"), &whole, data("abc")); rep.Error != nil {
+		t.Errorf("what was accepted: %+v", rep.Error)
+	}
+	if rep := c.ask(request{Op: opMkdir, Path: "d"}, nil); rep.Error != nil {
+		t.Errorf("what was accepted: %+v", rep.Error)
+	}
+}

@@ -27,6 +27,9 @@ type Options struct {
 	Exclusive bool
 	// Exec makes what Write writes executable, as far as the share allows.
 	Exec bool
+	// Asking, if set, is told that the peer's owner is asked whether to accept
+	// what is put, which may take a while.
+	Asking func()
 	// Progress, if set, is told now and then how far things are, and at the
 	// end. It is never called concurrently.
 	Progress func(Progress)

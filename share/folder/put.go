@@ -87,6 +87,11 @@ type job struct {
 // run copies everything. Files are looked at and asked about in one goroutine,
 // and sent in this one.
 func (p *put) run(ctx context.Context, c *Client) error {
+	if p.options.Plan == nil {
+		if err := p.announce(ctx); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	jobs := make(chan job, putAhead)
 	prepared := make(chan error, 1)

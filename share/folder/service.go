@@ -23,6 +23,10 @@ type Share struct {
 	// Rules restrict what peers see and change. A file .tandemignore in the
 	// directory hides more.
 	Rules []Rule
+	// Ask, if set, decides about everything that a peer would like to copy
+	// into the share; nil accepts it. Other changes are refused then. ctx ends
+	// when the peer has given up.
+	Ask func(ctx context.Context, p Push) error
 }
 
 // Service offers directories. It is a session.Service.
@@ -135,7 +139,11 @@ func (s *Service) Serve(ctx context.Context, o session.Offer) error {
 		sh.tree.sweep(time.Now())
 		sh.tree.sweepTrash(time.Now())
 	}
-	if err := converseWith(st, sh.tree, h.Action == Write).serve(ctx); err != nil {
+	c := converseWith(st, sh.tree, h.Action == Write)
+	if sh.Ask != nil {
+		c.gate = &gate{ask: sh.Ask, share: sh.Name, peer: o.Peer(), tree: sh.tree}
+	}
+	if err := c.serve(ctx); err != nil {
 		return errors.Join(err, st.Reset(err))
 	}
 	return st.Close()

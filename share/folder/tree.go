@@ -300,6 +300,23 @@ func (t *tree) prefix(ctx context.Context, path string, n int64) (*blake3.Hasher
 	return h, nil
 }
 
+// stagedPrefix hashes the first n bytes of what is kept under key.
+func (t *tree) stagedPrefix(ctx context.Context, key string, n int64) (chunk.Sum, error) {
+	f, err := t.root.OpenFile(local(join(partialDir, key)), os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		return chunk.Sum{}, fileError("resume", "", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return chunk.Sum{}, errors.Join(err, unsupported(partialDir))
+	}
+	h := blake3.New()
+	if err := hashFile(ctx, h, f, n); err != nil {
+		return chunk.Sum{}, fileError("resume", "", err)
+	}
+	return sum(h), nil
+}
+
 // copyContext is io.Copy that ends when ctx does.
 func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
 	buf := make([]byte, 256<<10)

@@ -77,6 +77,7 @@ const (
 	opMove   op = "move"
 	opWatch  op = "watch"
 	opSet    op = "set"
+	opPush   op = "push"
 )
 
 type request struct {
@@ -154,6 +155,8 @@ type reply struct {
 	// Have is how much a check found of an interrupted put, and Prefix its hash.
 	Have   int64      `json:"have,omitempty"`
 	Prefix *chunk.Sum `json:"prefix,omitempty"`
+	// Asks says that the owner wants to be asked about changes.
+	Asks bool `json:"asks,omitempty"`
 }
 
 type trailer struct {

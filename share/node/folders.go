@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -27,7 +28,8 @@ type Folder struct {
 }
 
 // offerFolders shares directories and names the rights to them, or shares none.
-func (s *services) offerFolders(folders []Folder) (rights []Right, err error) {
+// Ask, if not nil, decides about what guests would copy into them.
+func (s *services) offerFolders(folders []Folder, ask func(context.Context, folder.Push) error) (rights []Right, err error) {
 	var names []string
 	defer func() {
 		for _, name := range names {
@@ -41,7 +43,7 @@ func (s *services) offerFolders(folders []Folder) (rights []Right, err error) {
 		if err != nil {
 			return nil, err
 		}
-		name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules})
+		name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules, Ask: ask})
 		if err != nil {
 			return nil, err
 		}

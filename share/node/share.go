@@ -16,6 +16,7 @@ import (
 	"tandem/session/pairing"
 	"tandem/share/command"
 	"tandem/share/facts"
+	"tandem/share/folder"
 	"tandem/share/terminal"
 	"tandem/signaling"
 	"tandem/signaling/server"
@@ -45,6 +46,9 @@ type Share struct {
 	// error lets them in. It may take its time: ctx ends when the guest has
 	// gone or the share ends.
 	Approve func(ctx context.Context, g Guest) error
+	// ApprovePush, if set, decides about everything that guests would copy into
+	// the folders, in the same way.
+	ApprovePush func(ctx context.Context, p folder.Push) error
 }
 
 // Guest is somebody who holds an invite and asks to come in.
@@ -175,7 +179,7 @@ func (n *Node) offer(s Share) ([]Right, error) {
 		}
 		rights = append(rights, Right{Service: terminal.ServiceName, Actions: actions})
 	}
-	folders, err := n.services.offerFolders(s.Folders)
+	folders, err := n.services.offerFolders(s.Folders, s.ApprovePush)
 	if err != nil {
 		return nil, err
 	}

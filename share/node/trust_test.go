@@ -50,7 +50,7 @@ func TestTrustNothingButWhatWasGranted(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, mallory := begin(t, "alice", url), begin(t, "mallory", url)
 	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Terminal: true, ViewOnly: true})
-	if _, err := alice.services.offerFolders([]Folder{{Dir: folderOf(t, "private"), Write: true, Executables: true}}); err != nil { // shared with others
+	if _, err := alice.services.offerFolders([]Folder{{Dir: folderOf(t, "private"), Write: true, Executables: true}}, nil); err != nil { // shared with others
 		t.Fatal(err)
 	}
 	mallory.meet(t, shared.Code)
