@@ -34,6 +34,7 @@ type Config struct {
 
 // work runs what pages wait for: it ends with the program, and is waited for.
 type work struct {
+	mu    sync.Mutex
 	group sync.WaitGroup
 	run   func(func(context.Context) tea.Msg) tea.Cmd
 	stop  context.CancelFunc
@@ -44,10 +45,9 @@ func newWork(ctx context.Context) *work {
 	w := &work{stop: stop}
 	w.run = func(f func(context.Context) tea.Msg) tea.Cmd {
 		return func() tea.Msg {
-			if ctx.Err() != nil {
+			if !w.begin(ctx) {
 				return nil
 			}
-			w.group.Add(1)
 			defer w.group.Done()
 			return f(ctx)
 		}
@@ -55,10 +55,23 @@ func newWork(ctx context.Context) *work {
 	return w
 }
 
+// begin counts one more, unless the work has been ended.
+func (w *work) begin(ctx context.Context) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	w.group.Add(1)
+	return true
+}
+
 // Close ends the work and waits for it, a while: a backend that hangs may not
 // keep the terminal from its person.
 func (w *work) Close() {
+	w.mu.Lock()
 	w.stop()
+	w.mu.Unlock() // whoever begins from here on sees that it has ended
 	done := make(chan struct{})
 	go func() {
 		w.group.Wait()
