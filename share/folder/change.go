@@ -167,7 +167,7 @@ func (t *tree) move(path, to string, force bool) error {
 	if err := t.free(path, to, e.Dir, force); err != nil {
 		return err
 	}
-	if err := t.root.Rename(local(path), local(to)); err != nil {
+	if err := t.take("move", to, path, func() error { return t.root.Rename(local(path), local(to)) }); err != nil {
 		if isCrossDevice(err) {
 			err = session.Errorf("move", session.Unsupported, "%s and %s are on different file systems", session.Printable(path), session.Printable(to))
 		}

@@ -51,6 +51,11 @@
 // Both sides refuse other names from the other, and a server leaves them out of
 // its listings.
 //
+// Names that some file system takes for one (they differ in case, in Unicode's normal
+// form, or in characters that can't be seen) don't come to be side by side by what a
+// client does: a put, mkdir or move to such a name fails with "exists", whatever it
+// says. Where whoever has the share has made both, both can be used.
+//
 // Only regular files and directories exist for this protocol. Symbolic links
 // and special files are left out of listings and refused by name, also in the
 // midst of a path. Nothing leads outside the share.

@@ -349,25 +349,13 @@ func TestHostilePaths(t *testing.T) {
 		if name == "" || !utf8.ValidString(name) {
 			continue // the share itself; can't be said in JSON
 		}
-		for _, req := range []request{
-			{Op: opStat},
-			{Op: opList},
-			{Op: opList, Recursive: true},
-			{Op: opRead},
-			{Op: opHash},
-			{Op: opMkdir},
-			{Op: opFetch},
-			{Op: opCheck, Size: 3},
-			{Op: opPut, Size: 3, Force: true},
-		} {
-			req.Path = name
-			var tr *trailer
-			if req.Op == opPut {
-				tr = &trailer{}
+		for what, req := range operations(name) {
+			if rep := c.try(req); kind(rep) != session.Invalid {
+				t.Errorf("%s %q: %+v", what, name, rep)
 			}
-			if rep := c.ask(req, tr, "abc"); kind(rep) != session.Invalid {
-				t.Errorf("%s %q: %+v", req.Op, name, rep)
-			}
+		}
+		if rep := attack(t, dir, Read, false).try(request{Op: opWatch, Path: name, Recursive: true}); kind(rep) != session.Invalid {
+			t.Errorf("watch %q: %+v", name, rep)
 		}
 	}
 	for _, path := range paths(t, around) {

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"tandem/session"
+	"tandem/share"
 )
 
 const (
@@ -65,7 +66,7 @@ func badName(name string) string {
 		return "ends in a dot or a space"
 	case deviceName(name):
 		return "is a device on Windows"
-	case len(name) >= len(reserved) && strings.EqualFold(name[:len(reserved)], reserved):
+	case strings.HasPrefix(share.FoldName(name), reserved):
 		return "is reserved"
 	}
 	return ""

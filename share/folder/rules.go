@@ -203,9 +203,16 @@ func (t *tree) visible(op, path string, dir bool) error {
 }
 
 // changeable refuses to make, change or remove what the rules protect. That
-// something hidden is there shows in nothing: its name is refused in any case.
+// something hidden is there shows in nothing: its name is refused in any case,
+// also for a file where a directory of that name would be hidden.
 func (t *tree) changeable(op, path string, dir bool) error {
-	switch a, _, err := t.rules.access(path, dir); {
+	a, _, err := t.rules.access(path, dir)
+	if err == nil && a == Writable {
+		if a, _, err = t.rules.access(path, !dir); a != Hidden {
+			a = Writable
+		}
+	}
+	switch {
 	case err != nil:
 		return err
 	case a != Writable:

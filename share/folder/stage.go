@@ -179,7 +179,7 @@ func (s *stage) commit(ctx context.Context, to target) (same bool, err error) {
 	if _, err := s.replaces(ctx, to); err != nil && !errors.Is(err, errSame) {
 		return false, err
 	}
-	err = s.tree.root.Rename(s.path(), local(to.path))
+	err = s.tree.take("put", to.path, "", func() error { return s.tree.root.Rename(s.path(), local(to.path)) })
 	if isCrossDevice(err) {
 		err = s.copyOver(ctx, to, old)
 	}
@@ -269,7 +269,7 @@ func (s *stage) copyOver(ctx context.Context, to target, old fs.FileMode) error 
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = s.tree.root.Rename(name, local(to.path))
+		err = s.tree.take("put", to.path, "", func() error { return s.tree.root.Rename(name, local(to.path)) })
 	}
 	if err != nil {
 		return errors.Join(err, s.tree.root.Remove(name))

@@ -29,7 +29,8 @@ type tree struct {
 	timing watchTiming
 	deaf   bool // no hints of changes are to be had
 
-	creating sync.Mutex // of files that must not be there
+	creating  sync.Mutex // of files that must not be there
+	spellings spellings
 
 	mu     sync.Mutex
 	staged map[string]bool // the partial files in use
@@ -172,7 +173,8 @@ func (t *tree) mkdir(path string) error {
 	if err := t.changeable("mkdir", path, true); err != nil {
 		return err
 	}
-	if err := t.root.Mkdir(local(path), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := t.take("mkdir", path, "", func() error { return t.root.Mkdir(local(path), 0o777) })
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fileError("mkdir", path, err)
 	}
 	return t.folder("mkdir", path)
@@ -196,24 +198,18 @@ func (t *tree) names(path string) ([]string, error) {
 	if !e.Dir {
 		return nil, session.Errorf("list", session.Invalid, "%s is not a folder", session.Printable(path))
 	}
-	d, err := t.root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
+	var names []string
+	err = t.eachName(path, func(name string) error {
+		if names = append(names, name); len(names) > MaxEntries {
+			return session.Errorf("list", session.TooLarge, "%s has more than %d entries", session.Printable(path), MaxEntries)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fileError("list", path, err)
 	}
-	defer d.Close()
-	var names []string
-	for len(names) <= MaxEntries {
-		some, err := d.Readdirnames(4096)
-		names = append(names, some...)
-		if errors.Is(err, io.EOF) {
-			slices.Sort(names)
-			return names, nil
-		}
-		if err != nil {
-			return nil, fileError("list", path, err)
-		}
-	}
-	return nil, session.Errorf("list", session.TooLarge, "%s has more than %d entries", session.Printable(path), MaxEntries)
+	slices.Sort(names)
+	return names, nil
 }
 
 // pages lists the directory path page by page; dir is what the pages call it.
