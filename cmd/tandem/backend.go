@@ -31,7 +31,7 @@ func nodeConfig(io stdio, f *flags) (node.Config, error) {
 	return node.Config{
 		Roots: roots,
 		Home:  home, Name: c.Name, Servers: c.Servers, Insecure: c.Insecure, RelayOnly: c.RelayOnly, Log: log,
-		Subsystems: sshSubsystems(), Events: func(e node.Event) { complain(io, e) },
+		Subsystems: sshSubsystems(), Version: version(), Events: func(e node.Event) { complain(io, e) },
 	}, nil
 }
 

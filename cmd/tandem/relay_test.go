@@ -251,8 +251,8 @@ func TestOwnAuthority(t *testing.T) {
 		return n
 	}
 	alice, bob := begin("alice", roots), begin("bob", roots)
-	shared, err := alice.Share(t.Context(), node.Share{
-		Folders: []node.Folder{{Dir: t.TempDir()}}, Uses: 1, Expires: time.Hour, Approve: func(context.Context, node.Guest) error { return nil },
+	shared, err := alice.StartShare(t.Context(), node.Share{
+		Folders: []node.Folder{{Dir: t.TempDir()}}, Uses: 1, Expires: time.Hour, Always: true,
 	})
 	if err != nil {
 		t.Fatal(err)

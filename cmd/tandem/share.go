@@ -113,63 +113,79 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 		return err
 	}
 	prompt := newPrompt(io)
-	out := newEvents(io, f, prompt)
-	cfg.Events = func(e node.Event) {
-		if f.json || !complain(io, e) {
-			out.print(e)
-		}
-	}
-	switch {
-	case always:
-		share.Approve = func(context.Context, node.Guest) error { return nil }
-	case f.json || !prompt.interactive():
+	if share.Always = always; !always && (f.json || !prompt.interactive()) {
 		return usagef("nobody is at the keyboard to let guests in: add --approve always")
-	default:
-		share.Approve = func(ctx context.Context, g node.Guest) error { return askApproval(ctx, prompt, share, g) }
 	}
-
 	if askWrites {
 		if f.json || !prompt.interactive() {
 			return usagef("nobody is at the keyboard to ask about what guests would write: leave out --ask-writes")
 		}
 		share.ApprovePush = func(ctx context.Context, p folder.Push) error { return askPush(ctx, prompt, p) }
 	}
-	cfg.Term, cfg.Recording = io.env("TERM"), recording
-	if len(share.Folders) > 0 { // a terminal beside a folder begins in it
-		if cfg.Dir, err = filepath.Abs(share.Folders[0].Dir); err != nil {
+	for i := range share.Folders {
+		dir := &share.Folders[i].Dir
+		if *dir, err = filepath.Abs(*dir); err != nil {
 			return err
 		}
 	}
+	out := newEvents(io, f, prompt)
+	door := newDoor(prompt, share.Folders)
+	ended := make(chan struct{}, 1) // has a token when a share has
+	cfg.Events = func(e node.Event) {
+		if !f.json && complain(io, e) {
+			return
+		}
+		out.print(e)
+		door.tell(e)
+		if e.Event == node.EventEnded {
+			select {
+			case ended <- struct{}{}:
+			default:
+			}
+		}
+	}
+	cfg.Term, cfg.Recording = io.env("TERM"), recording
 	n, err := node.Serve(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = n.Close() }() // ends the share; what it served has been reported
-	shared, err := n.Share(ctx, share)
+	defer door.close()
+	door.open(n)
+	shared, err := n.StartShare(ctx, share)
 	if err != nil {
 		return err
 	}
-	if f.json {
-		out.print(node.Event{
-			Event: node.EventInvite, Code: shared.Code, Link: shared.Link, Expires: shared.Expires, Offers: shared.Offers,
-			Recording: shared.Recording,
-		})
-	} else {
-		printInvite(io, share, shared)
+	if !f.json {
+		printInvite(io, share, shared.Shared)
 		if share.Terminal {
 			warnOfLocale(io)
 		}
 	}
-	<-ctx.Done()
+	awaitEnd(ctx, n, ended)
 	unanswered := prompt.asking()
 	if err := n.Close(); err != nil {
 		return err
 	}
-	out.print(node.Event{Event: node.EventEnded})
 	if unanswered {
 		return exitError(exitInterrupted)
 	}
 	return nil
+}
+
+// awaitEnd waits until ctx ends, or all shares have: another window can end them,
+// and have more of them here.
+func awaitEnd(ctx context.Context, n node.Backend, ended <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			if left, err := n.Shares(ctx); err != nil || len(left) == 0 {
+				return
+			}
+		}
+	}
 }
 
 // splitCommand tells a share's folder from its program, which follows the dash
@@ -214,7 +230,7 @@ func parseCommands(texts []string) (map[string][]string, error) {
 
 // printInvite shows the invite for people: the code to say, the link to send,
 // the QR code to point a phone at.
-func printInvite(io stdio, share node.Share, s *node.Shared) {
+func printInvite(io stdio, share node.Share, s node.Shared) {
 	printQR(io, s.Link)
 	expires := s.Expires.Local().Format("15:04")
 	if time.Until(s.Expires) > 12*time.Hour {
@@ -318,27 +334,6 @@ func describeRights(rights []node.Right) []string {
 
 // column puts lines below each other behind a label of 15 columns.
 func column(lines []string) string { return strings.Join(lines, "\n"+strings.Repeat(" ", 15)) }
-
-// askApproval shows who asks for what. Only a deliberate "yes" lets them in.
-func askApproval(ctx context.Context, p *prompt, share node.Share, g node.Guest) error {
-	var about strings.Builder
-	fmt.Fprintf(&about, "%s asks to join.\n", quoteName(g.Peer))
-	fmt.Fprintf(&about, "  fingerprint  %s\n", wordGroups(g.Words))
-	fmt.Fprintf(&about, "  would get    %s", column(describeRights(g.Offers)))
-	for _, f := range share.Folders {
-		if dir, err := filepath.Abs(f.Dir); err == nil {
-			fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(dir))
-		}
-	}
-	answer, err := p.ask(ctx, about.String(), "Let them in? Type yes or no: ", "yes", "no")
-	if err != nil {
-		return err
-	}
-	if answer != "yes" {
-		return session.Errorf("approve", session.Denied, "the host said no")
-	}
-	return nil
-}
 
 // quoteName shows a claimed name as a claim.
 func quoteName(p session.Peer) string {

@@ -46,6 +46,8 @@
 //	denied     a request of a peer was refused; of floods, some are only counted
 //	ended      what "of" names has ended; reason says how, if the peer just left
 //	failed     what "of" names has failed: reason says why
+//	revoked    what had been granted was taken back: everything of a peer's, or of a
+//	           share, whose number resource is; reason says which
 //	repaired   the end of the log was no entry, as after a power failure, and was
 //	           removed; reason tells its size and its hash
 //	lost       entries that were on the disk are not there any more
@@ -54,7 +56,7 @@
 //
 // An entry has been written when Append returns, so that it outlives a killed
 // process. Commit returns when it is on the disk as well: for invites,
-// approvals and refusals. What was appended is forced to the disk within a
+// approvals, refusals and revocations. What was appended is forced to the disk within a
 // second, and so is, after it, the anchor: {"seq": N, "hash": HEX}, the number
 // of an entry and the hash of its line, written anew and renamed. If forcing to
 // the disk fails, nothing can be appended any more until the program starts

@@ -24,6 +24,7 @@ const (
 	Denied   Outcome = "denied"
 	Ended    Outcome = "ended"
 	Failed   Outcome = "failed"
+	Revoked  Outcome = "revoked"
 	Repaired Outcome = "repaired"
 	Lost     Outcome = "lost"
 )

@@ -1,7 +1,9 @@
 package host
 
 import (
+	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"tandem/session"
@@ -112,6 +114,30 @@ func (h *Host) Session(peer session.PeerID) session.Session {
 		return best(links)
 	}
 	return nil
+}
+
+// Connected reports whether there is a session with peer that has not ended.
+func (h *Host) Connected(peer session.PeerID) bool {
+	return slices.ContainsFunc(h.links(peer), func(l live) bool {
+		select {
+		case <-l.Done():
+			return false
+		default:
+			return true
+		}
+	})
+}
+
+// Leave ends every session with peer, and returns when they have ended.
+func (h *Host) Leave(peer session.PeerID) error {
+	var closing sync.WaitGroup
+	links := h.links(peer)
+	errs := make([]error, len(links))
+	for i, l := range links {
+		closing.Go(func() { errs[i] = l.Close() })
+	}
+	closing.Wait()
+	return errors.Join(errs...)
 }
 
 // usable is a session with peer that has a path now, or nil.

@@ -131,6 +131,25 @@ func (b *Book) Add(e Entry) (Entry, error) {
 	return e, nil
 }
 
+// Remove forgets a peer: its next key is taken for what it is, a stranger's. It
+// does nothing if the peer isn't known.
+func (b *Book) Remove(id session.PeerID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	unlock, err := b.lock.Lock()
+	if err != nil {
+		return fileError(opBook, err)
+	}
+	defer unlock()
+	if err := b.refresh(); err != nil {
+		return err
+	}
+	if _, known := b.peers[id]; !known {
+		return nil
+	}
+	return b.rewrite(id)
+}
+
 // Get is the entry of an ID, and whether there is one.
 func (b *Book) Get(id session.PeerID) (Entry, bool, error) {
 	b.mu.Lock()
@@ -284,7 +303,7 @@ func (b *Book) append(e Entry) error {
 		return session.Errorf(opBook, session.TooLarge, "the peer's details are too long")
 	}
 	if size := b.written + int64(len(line)); size > minRewrite && size > 4*int64(len(b.peers)+1)*int64(len(line)) || size > maxBook {
-		return b.rewrite(e)
+		return b.rewrite(e.ID, e)
 	}
 
 	f, err := os.OpenFile(b.path, os.O_RDWR|os.O_CREATE, privateFile)
@@ -311,19 +330,16 @@ func (b *Book) append(e Entry) error {
 	return b.refresh()
 }
 
-// rewrite replaces the file by one with a line for each peer.
-func (b *Book) rewrite(e Entry) error {
+// rewrite replaces the file by one with a line for each peer but old, and for
+// what is news.
+func (b *Book) rewrite(old session.PeerID, news ...Entry) error {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
-	for _, old := range b.sorted() {
-		if old.ID != e.ID {
-			if err := encoder.Encode(old); err != nil {
-				return &session.Error{Op: opBook, Kind: session.Internal, Err: err}
-			}
+	kept := slices.DeleteFunc(b.sorted(), func(e Entry) bool { return e.ID == old })
+	for _, e := range append(kept, news...) {
+		if err := encoder.Encode(e); err != nil {
+			return &session.Error{Op: opBook, Kind: session.Internal, Err: err}
 		}
-	}
-	if err := encoder.Encode(e); err != nil {
-		return &session.Error{Op: opBook, Kind: session.Internal, Err: err}
 	}
 	if out.Len() > maxBook {
 		return session.Errorf(opBook, session.TooLarge, "the book is full")

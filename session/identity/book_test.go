@@ -282,6 +282,13 @@ func TestBookModel(t *testing.T) {
 				Name:  rapid.SampledFrom([]string{"", "a", "b", "A b"}).Draw(t, "name"),
 				Alias: rapid.SampledFrom([]string{"", "", "a", "b", "B"}).Draw(t, "alias"),
 			}
+			if rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
+				if err := b.Remove(e.ID); err != nil {
+					t.Fatal(err)
+				}
+				delete(model, e.ID)
+				continue
+			}
 			got, err := b.Add(e)
 			taken := slices.ContainsFunc(slices.Collect(maps.Keys(model)), func(other session.PeerID) bool {
 				return other != e.ID && e.Alias != "" && strings.EqualFold(model[other], e.Alias)
@@ -314,6 +321,40 @@ func TestBookModel(t *testing.T) {
 			seen[strings.ToLower(e.Alias)] = true
 		}
 	})
+}
+
+// What one process forgets, another that has the book open doesn't know either.
+func TestRemoveElsewhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "home", "peers")
+	here, err := OpenBook(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := byte(1); n <= 2; n++ {
+		if _, err := here.Add(Entry{ID: id(n), Name: "alice"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere, err := OpenBook(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := here.Remove(id(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, known, err := elsewhere.Get(id(1)); known || err != nil {
+		t.Errorf("known: %v, %v", known, err)
+	}
+	// The alias is free: somebody else may have it now.
+	if e, err := elsewhere.Add(Entry{ID: id(3), Alias: "alice"}); err != nil || e.ID != id(3) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if err := elsewhere.Remove(id(9)); err != nil {
+		t.Errorf("a stranger: %v", err)
+	}
+	if list, err := here.List(); err != nil || len(list) != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
 }
 
 func FuzzParseBook(f *testing.F) {

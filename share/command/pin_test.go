@@ -36,7 +36,7 @@ func TestPin(t *testing.T) {
 		{"x", []string{""}, session.Invalid},
 		{"x", []string{"echo", "a\x00b"}, session.Invalid},
 	} {
-		err := service.Pin(c.name, c.argv)
+		err := service.Pin(c.name, "", c.argv)
 		if kind := session.KindOf(err); err == nil && c.want != "" || err != nil && kind != c.want {
 			t.Errorf("%q as %q: %v", c.argv, c.name, err)
 		}

@@ -1,11 +1,11 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -46,7 +46,8 @@ type Service struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	pinned  map[string][]string
+	pinned  map[string]pinned
+	dir     string // where programs start instead of Config.Dir, if not empty
 	closed  bool
 	closing chan struct{}
 	running map[session.PeerID]int
@@ -60,12 +61,12 @@ func New(config Config) *Service {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	pinned := maps.Clone(config.Pinned)
-	if pinned == nil {
-		pinned = make(map[string][]string)
+	commands := make(map[string]pinned, len(config.Pinned))
+	for name, argv := range config.Pinned {
+		commands[name] = pinned{argv: argv}
 	}
 	return &Service{
-		config: config, log: log, pinned: pinned, closing: make(chan struct{}), running: make(map[session.PeerID]int),
+		config: config, log: log, pinned: commands, closing: make(chan struct{}), running: make(map[session.PeerID]int),
 	}
 }
 
@@ -140,15 +141,15 @@ func fail(ctx context.Context, offer session.Offer, name string, why error) erro
 
 // launch decides what to start for a request.
 func (s *Service) launch(r Request) (launch, error) {
-	l := launch{argv: r.Argv, dir: s.config.Dir}
+	s.mu.Lock()
+	fixed, dir := s.pinned[r.Pinned], s.dir
+	s.mu.Unlock()
+	l := launch{argv: r.Argv, dir: cmp.Or(dir, s.config.Dir)}
 	if r.Pinned != "" {
-		s.mu.Lock()
-		argv := s.pinned[r.Pinned]
-		s.mu.Unlock()
-		if len(argv) == 0 {
+		if len(fixed.argv) == 0 {
 			return l, session.Errorf("run", session.NotFound, "there is no command %s here", session.PrintableName(r.Pinned))
 		}
-		l.argv = argv
+		l.argv, l.dir = fixed.argv, cmp.Or(fixed.dir, l.dir)
 	}
 	for name, value := range r.Env {
 		if !s.config.mayPass(name, value) {

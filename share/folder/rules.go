@@ -41,8 +41,8 @@ const (
 type Rule struct {
 	// Pattern is as in gitignore, without "!". It matches whatever the case of
 	// the letters, because a file system may do so.
-	Pattern string
-	Access  Access
+	Pattern string `json:"pattern"`
+	Access  Access `json:"access"`
 }
 
 // rules say what guests may do in a tree. Nil lets them do everything.

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"tandem/session"
 	"tandem/session/audit"
-	"tandem/session/identity"
 	"tandem/share/command"
 	"tandem/share/forward"
 	"tandem/share/terminal"
@@ -68,26 +66,16 @@ type AuditFilter struct {
 // picks, the oldest first, fit to be shown. No node needs to run. bad is told of
 // lines that are no entries.
 func ReadAudit(ctx context.Context, home Home, filter AuditFilter, each func(AuditEntry) error, bad func(error)) error {
-	var id session.PeerID
-	if filter.Peer != "" {
-		book, err := identity.OpenBook(filepath.Join(home.State, "peers"))
-		if err != nil {
-			return err
-		}
-		if entry, err := book.Find(filter.Peer); err == nil {
-			id = entry.ID
-		}
+	about, err := aboutPeer(home, filter.Peer)
+	if err != nil {
+		return err
 	}
 	picks := func(e AuditEntry) bool {
 		service, _, _ := strings.Cut(e.Service, "/")
-		switch {
-		case filter.Service != "" && filter.Service != service && filter.Service != e.Service,
-			e.Time.Before(filter.Since):
+		if filter.Service != "" && filter.Service != service && filter.Service != e.Service {
 			return false
-		case filter.Peer == "", !id.IsZero() && e.Peer == id, e.Name == filter.Peer:
-			return true
 		}
-		return len(filter.Peer) >= 4 && !e.Peer.IsZero() && strings.HasPrefix(e.Peer.String(), strings.ToLower(filter.Peer))
+		return !e.Time.Before(filter.Since) && about(e)
 	}
 	r := audit.NewReader(home.auditLog())
 	defer func() { _ = r.Close() }() // it was only read

@@ -132,7 +132,7 @@ func TestTrustNothingUnrecorded(t *testing.T) {
 	if rights := alice.grants.Rights(bob.device.ID()); len(rights) > 0 {
 		t.Errorf("granted %+v", rights)
 	}
-	if _, err := alice.Share(within(t), Share{Folders: []Folder{{Dir: folderOf(t, "other")}}, Uses: 1, Expires: time.Minute, Approve: always}); err == nil {
+	if _, err := alice.StartShare(within(t), Share{Folders: []Folder{{Dir: folderOf(t, "other")}}, Always: true}); err == nil {
 		t.Error("shared what can't be recorded")
 	}
 

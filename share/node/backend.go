@@ -25,8 +25,48 @@ type Backend interface {
 	Why(ctx context.Context, peer string) (PeerStatus, error)
 	// Ended waits until the session with a peer is over, and says why it ended.
 	Ended(ctx context.Context, peer string) error
+
+	// Self is this device.
+	Self(ctx context.Context) (Self, error)
+	// Events is a channel of what happens from now on. It is closed when ctx ends
+	// or the node does; until then it has to be read. A reader that is slow finds
+	// an EventLost where events are missing.
+	Events(ctx context.Context) (<-chan Event, error)
+
+	// StartShare makes an invite. The share lasts until EndShare, or as long as
+	// the node.
+	StartShare(ctx context.Context, s Share) (ShareStatus, error)
+	// Shares lists the shares of this node that have not ended, the oldest first.
+	Shares(ctx context.Context) ([]ShareStatus, error)
+	// EndShare ends a share and everything that it granted, and returns when it
+	// has ended.
+	EndShare(ctx context.Context, id string) error
+
+	// Requests lists who waits for an answer, the longest first.
+	Requests(ctx context.Context) ([]Request, error)
+	// Answer answers a request, and returns when that has taken effect. Of several
+	// answers the first counts; for the others it fails with NotFound.
+	Answer(ctx context.Context, request string, a Answer) error
+
+	// Dismiss takes back everything that a peer was granted, and ends its session.
+	Dismiss(ctx context.Context, peer string) error
+	// Forget dismisses a peer, and forgets that it was ever known.
+	Forget(ctx context.Context, peer string) error
+	// Rename gives a peer another alias, which no other must have.
+	Rename(ctx context.Context, peer, alias string) error
+
+	// Activity returns entries of the audit log, the newest first, fit to be
+	// shown. There are no more when it returns none.
+	Activity(ctx context.Context, q ActivityQuery) ([]AuditEntry, error)
+
 	Close() error
 }
+
+var (
+	_ Backend = (*Node)(nil)
+	_ Backend = (*Client)(nil)
+	_ Backend = (*caller)(nil)
+)
 
 // Right is what a peer may do; see package grant.
 type Right = grant.Right

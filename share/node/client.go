@@ -104,6 +104,71 @@ func (c *Client) Ended(ctx context.Context, peer string) error {
 	return c.with(ctx, func(b Backend) error { return b.Ended(ctx, peer) })
 }
 
+// Self asks the node who it is.
+func (c *Client) Self(ctx context.Context) (self Self, err error) {
+	return ask(ctx, c, Backend.Self)
+}
+
+// Events asks the node for what happens. The channel is closed when the node
+// ends as well; the next one's events are another call.
+func (c *Client) Events(ctx context.Context) (<-chan Event, error) {
+	return ask(ctx, c, Backend.Events)
+}
+
+// StartShare asks the node to share. The share ends with the node.
+func (c *Client) StartShare(ctx context.Context, s Share) (ShareStatus, error) {
+	return ask(ctx, c, func(b Backend, ctx context.Context) (ShareStatus, error) { return b.StartShare(ctx, s) })
+}
+
+// Shares asks the node for its shares.
+func (c *Client) Shares(ctx context.Context) ([]ShareStatus, error) {
+	return ask(ctx, c, Backend.Shares)
+}
+
+// EndShare asks the node to end a share.
+func (c *Client) EndShare(ctx context.Context, id string) error {
+	return c.with(ctx, func(b Backend) error { return b.EndShare(ctx, id) })
+}
+
+// Requests asks the node who waits for an answer.
+func (c *Client) Requests(ctx context.Context) ([]Request, error) {
+	return ask(ctx, c, Backend.Requests)
+}
+
+// Answer tells the node what to say to a request.
+func (c *Client) Answer(ctx context.Context, request string, a Answer) error {
+	return c.with(ctx, func(b Backend) error { return b.Answer(ctx, request, a) })
+}
+
+// Dismiss asks the node to take back what a peer was granted.
+func (c *Client) Dismiss(ctx context.Context, peer string) error {
+	return c.with(ctx, func(b Backend) error { return b.Dismiss(ctx, peer) })
+}
+
+// Forget asks the node to forget a peer.
+func (c *Client) Forget(ctx context.Context, peer string) error {
+	return c.with(ctx, func(b Backend) error { return b.Forget(ctx, peer) })
+}
+
+// Rename asks the node to call a peer something else.
+func (c *Client) Rename(ctx context.Context, peer, alias string) error {
+	return c.with(ctx, func(b Backend) error { return b.Rename(ctx, peer, alias) })
+}
+
+// Activity asks the node for entries of the audit log.
+func (c *Client) Activity(ctx context.Context, q ActivityQuery) ([]AuditEntry, error) {
+	return ask(ctx, c, func(b Backend, ctx context.Context) ([]AuditEntry, error) { return b.Activity(ctx, q) })
+}
+
+// ask is with, for questions that have an answer.
+func ask[R any](ctx context.Context, c *Client, question func(Backend, context.Context) (R, error)) (result R, err error) {
+	err = c.with(ctx, func(b Backend) error {
+		result, err = question(b, ctx)
+		return err
+	})
+	return result, err
+}
+
 // Linger is that of the node that this program runs by now, if it does.
 func (c *Client) Linger(ctx context.Context, waiting func()) {
 	<-c.turn

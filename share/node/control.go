@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -15,19 +14,6 @@ import (
 	"tandem/session/link/stream"
 )
 
-// The control socket's service and its actions. Each connection is one stream
-// of package stream in its form for byte streams, with this header; see the
-// package comment.
-const (
-	controlService = "node/1"
-	actionOpen     = "open"
-	actionJoin     = "join"
-	actionPeers    = "peers"
-	actionWhy      = "why"
-	actionDial     = "dial"
-	actionEnded    = "ended"
-)
-
 // headerTimeout is how long a caller may take to say what it wants.
 const headerTimeout = 10 * time.Second
 
@@ -37,21 +23,6 @@ const (
 	maxCallers  = 4096 // a forward has one for each of its connections
 	acceptAgain = 100 * time.Millisecond
 )
-
-// maxControl bounds one JSON reply on the control socket, in bytes.
-const maxControl = 4 << 20
-
-// openParams are the parameters of actionOpen.
-type openParams struct {
-	Peer   string         `json:"peer"`
-	Header session.Header `json:"header"`
-}
-
-// joinParams are the parameters of actionJoin.
-type joinParams struct {
-	Invite  string   `json:"invite"`
-	Servers []string `json:"servers,omitempty"`
-}
 
 func socketPath(home Home) string { return filepath.Join(home.State, "run", "control.sock") }
 
@@ -155,71 +126,10 @@ func (c *control) serve(conn net.Conn) {
 			caller.Fail(errEnding)
 		}
 	})
-	if err := c.answer(ctx, offer); err != nil {
+	if err := c.handle(ctx, offer); err != nil {
 		_ = offer.Reject(session.Public(err)) // no effect once accepted
 	}
 	<-caller.Done()
-}
-
-func (c *control) answer(ctx context.Context, o *stream.Offer) error {
-	h := o.Header()
-	if h.Service != controlService {
-		return session.Errorf("control", session.Unsupported, "the running node doesn't know %s; is it another version?", h.Service)
-	}
-	switch h.Action {
-	case actionOpen:
-		var p openParams
-		if err := json.Unmarshal(h.Params, &p); err != nil {
-			return session.Errorf("control", session.Invalid, "bad parameters")
-		}
-		remote, err := c.node.Open(ctx, p.Peer, p.Header)
-		if err != nil {
-			return err
-		}
-		local, err := o.Accept()
-		if err != nil {
-			_ = remote.Reset(err)
-			return err
-		}
-		c.begin()
-		defer c.end()
-		splice(local, remote)
-		return nil
-	case actionDial:
-		var p openParams
-		if err := json.Unmarshal(h.Params, &p); err != nil {
-			return session.Errorf("control", session.Invalid, "bad parameters")
-		}
-		var err error
-		if p.Peer != Own {
-			_, err = c.node.dial(ctx, p.Peer)
-		}
-		return reply(o, struct{}{}, err)
-	case actionEnded:
-		var p openParams
-		if err := json.Unmarshal(h.Params, &p); err != nil {
-			return session.Errorf("control", session.Invalid, "bad parameters")
-		}
-		return reply(o, struct{}{}, c.node.Ended(ctx, p.Peer))
-	case actionPeers:
-		peers, err := c.node.Peers(ctx)
-		return reply(o, peers, err)
-	case actionWhy:
-		var p openParams
-		if err := json.Unmarshal(h.Params, &p); err != nil {
-			return session.Errorf("control", session.Invalid, "bad parameters")
-		}
-		status, err := c.node.Why(ctx, p.Peer)
-		return reply(o, status, err)
-	case actionJoin:
-		var p joinParams
-		if err := json.Unmarshal(h.Params, &p); err != nil {
-			return session.Errorf("control", session.Invalid, "bad parameters")
-		}
-		joined, err := c.node.Join(ctx, p.Invite, p.Servers)
-		return reply(o, joined, err)
-	}
-	return session.Errorf("control", session.Unsupported, "the running node doesn't know %q; is it another version?", h.Action)
 }
 
 func (c *control) begin() {
@@ -262,39 +172,6 @@ func (n *Node) Linger(ctx context.Context, waiting func()) {
 	case <-unused:
 	case <-ctx.Done():
 	}
-}
-
-// answer is the reply to every action but open.
-type answer struct {
-	Error  *localError     `json:"error,omitempty"`
-	Result json.RawMessage `json:"result,omitempty"`
-}
-
-// localError is an error as it crosses the control socket: between two
-// processes of one person nothing is held back.
-type localError struct {
-	Kind session.Kind `json:"kind"`
-	Text string       `json:"text"`
-	Hint string       `json:"hint,omitempty"`
-}
-
-func reply(o session.Offer, v any, err error) error {
-	var a answer
-	if err == nil {
-		a.Result, err = json.Marshal(v)
-	}
-	if err != nil {
-		a = answer{Error: &localError{Kind: session.KindOf(err), Text: err.Error(), Hint: session.Hint(err)}}
-	}
-	s, err := o.Accept()
-	if err != nil {
-		return err
-	}
-	if err := json.NewEncoder(s).Encode(a); err != nil {
-		_ = s.Reset(err)
-		return err
-	}
-	return s.Close()
 }
 
 // splice joins two streams until both have ended: bytes, half-closes and

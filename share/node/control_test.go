@@ -96,12 +96,7 @@ func TestControlSocket(t *testing.T) {
 func TestCallerGoesAway(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	asked := make(chan error, 1)
-	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Approve: func(ctx context.Context, _ Guest) error {
-		<-ctx.Done()
-		asked <- context.Cause(ctx)
-		return ctx.Err()
-	}})
+	shared := alice.offer(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
 	verb := connectTo(t, bob.cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	joined := make(chan error, 1)
@@ -109,13 +104,13 @@ func TestCallerGoesAway(t *testing.T) {
 		_, err := verb.Join(ctx, shared.Code, nil)
 		joined <- err
 	}()
-	alice.await(t, EventRequest, 1)
+	request := alice.await(t, EventRequest, 1)
 	cancel()
 	if err := <-joined; !errors.Is(err, context.Canceled) {
 		t.Errorf("join: %v", err)
 	}
-	if err := <-asked; session.KindOf(err) != session.Canceled {
-		t.Errorf("alice's prompt ended because of %v", err)
+	if e := alice.await(t, EventSettled, 1); e.Request != request.Request {
+		t.Errorf("alice still has to answer %q: %+v", request.Request, e)
 	}
 	if e := alice.await(t, EventRefused, 1); e.Reason != "the guest has left" {
 		t.Errorf("alice hears %q", e.Reason)

@@ -22,10 +22,28 @@
 //
 // # Shares
 //
-// A share is an invite and what it grants. It lasts until its node closes; the
-// invite ends before, when it is used up or its time is over, and its number is
-// then given back to the signaling server. Whatever a guest has started here
-// ends within a second of its last permission, whether or not it is connected.
+// A share is an invite and what it grants. It lasts until it is ended or its node
+// closes; the invite ends before, when it is used up or its time is over, and its
+// number is then given back to the signaling server. Whatever a guest has started
+// here under a share ends within a second of its last permission, whether or not
+// it is connected.
+//
+// All shares of a node have one terminal, which ends with the last of them: a
+// share with another program than it runs is refused. A share's programs begin
+// in its folder, where it has one.
+//
+// A guest who has proved to hold an invite waits as a request, unless the share
+// lets in everybody. Whoever is at the node can answer, in this process or over
+// the control socket; the first answer counts, and may give less than was
+// offered. A viewer that asks to type is a request as well. Names of shares and
+// requests are random: an answer that comes late reaches nobody else.
+//
+// `tandem share` is the node of its home if there is none. Then all that it does
+// is seen, answered and ended over the control socket as well, and what others
+// have shared through it ends with it. If there is a node already, it is a second
+// one: the first knows its guests, which are in the book of peers, and what they
+// did, which is in the audit log; but not its invite, its requests, its sessions
+// and its events. Those are in its own window.
 //
 // # The network
 //
@@ -50,9 +68,30 @@
 //	why    params: peer; reply: PeerStatus
 //	ended  params: peer; reply: an empty object or the reason, once the session
 //	       with the peer is over
+//	self   reply: Self
+//	events replies: an empty object, and from then on each Event, one a line of at
+//	       most 4 MiB, until the caller goes away. 512 wait for a slow one; an
+//	       event "lost" counts those that were left out in its place
 //
-// Params and replies are JSON. A reply is {"result": …} or {"error": {kind,
-// text, hint}}, at most 4 MiB, and followed by the end of the stream. What a
-// caller has asked for ends when it goes away. A caller has 10 s to say what it
+//	share      params: Share; reply: ShareStatus. The share outlives the caller
+//	shares     reply: an array of ShareStatus
+//	end-share  params: share, its ID; reply: an empty object, once all that it
+//	           granted has ended
+//	requests   reply: an array of Request
+//	answer     params: request, its ID, and the fields of Answer, where rights are
+//	           null for all that was offered; reply: an empty object, once it has
+//	           taken effect. Not found, if it has been answered
+//	dismiss    params: peer; reply: an empty object, once all that the peer was
+//	           granted and its sessions have ended
+//	forget     params: peer; reply: an empty object. Dismisses it as well
+//	rename     params: peer, alias; reply: an empty object
+//	activity   params: ActivityQuery; reply: an array of entries of the audit log,
+//	           the newest first; of at most 4 MiB, so there may be fewer than
+//	           asked for. There are no more when it is empty
+//
+// The types' JSON is theirs in this package; times are RFC 3339, durations
+// nanoseconds. Params and replies are JSON. A reply is {"result": …} or {"error":
+// {kind, text, hint}}, at most 32 MiB, and followed by the end of the stream. What
+// a caller has asked for ends when it goes away. A caller has 10 s to say what it
 // wants, and 4096 are served at once.
 package node

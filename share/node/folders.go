@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,47 +13,35 @@ import (
 
 // Folder is a directory to share.
 type Folder struct {
-	Dir string
+	Dir string `json:"dir"`
 	// Name is what guests call it. Empty means the last element of Dir, made fit
 	// to type; of several with the same, the later ones are called after their
 	// parent directory too.
-	Name string
+	Name string `json:"name,omitempty"`
 	// Write lets guests change it, and Executables put files there that can be
 	// executed.
-	Write       bool
-	Executables bool
+	Write       bool `json:"write,omitempty"`
+	Executables bool `json:"executables,omitempty"`
 	// Rules restrict what guests see and change.
-	Rules []folder.Rule
+	Rules []folder.Rule `json:"rules,omitempty"`
 }
 
-// offerFolders shares directories and names the rights to them, or shares none.
-// Ask, if not nil, decides about what guests would copy into them.
-func (s *services) offerFolders(folders []Folder, ask func(context.Context, folder.Push) error) (rights []Right, err error) {
-	var names []string
-	defer func() {
-		for _, name := range names {
-			if err != nil {
-				err = errors.Join(err, s.folder.Remove(name))
-			}
-		}
-	}()
-	for _, f := range folders {
-		dir, err := directory(f.Dir)
-		if err != nil {
-			return nil, err
-		}
-		name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules, Ask: ask})
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-		actions := []string{folder.Read}
-		if f.Write {
-			actions = append(actions, folder.Write)
-		}
-		rights = append(rights, Right{Service: folder.Name, Resource: name, Actions: actions})
+// offerFolder shares a directory and names the right to it. Ask, if not nil,
+// decides about what guests would copy into it.
+func (s *services) offerFolder(f Folder, ask func(context.Context, folder.Push) error) (Right, error) {
+	dir, err := directory(f.Dir)
+	if err != nil {
+		return Right{}, err
 	}
-	return rights, nil
+	name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules, Ask: ask})
+	if err != nil {
+		return Right{}, err
+	}
+	actions := []string{folder.Read}
+	if f.Write {
+		actions = append(actions, folder.Write)
+	}
+	return Right{Service: folder.Name, Resource: name, Actions: actions}, nil
 }
 
 // directory is where path leads, if that is a directory.

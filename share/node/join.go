@@ -162,7 +162,7 @@ func (n *Node) anyServer(ctx context.Context, nearby <-chan result) (found *resu
 	defer work.Wait()
 	defer cancel()
 	work.Go(func() {
-		_, err := n.post.online(ctx)
+		_, err := n.post.online(ctx, "")
 		online <- err
 	})
 	for online != nil || nearby != nil {

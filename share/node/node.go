@@ -49,8 +49,6 @@ type Config struct {
 	nearby func(ctx context.Context, nameplate string) ([]string, error)
 	// temporary keeps the device in a folder that ends with the node.
 	temporary string
-	// Dir is where terminals and programs begin; empty means the user's home folder.
-	Dir string
 	// Term is TERM for the terminal of a share; empty means a common one.
 	Term string
 	// Recording records every terminal here; nil records none. An empty path is
@@ -59,6 +57,8 @@ type Config struct {
 	// Subsystems are programs that guests who may run any program find under
 	// these names: what their ssh needs here besides a shell.
 	Subsystems map[string][]string
+	// Version is this program's, for Self.
+	Version string
 	// Events is told what happens, one event at a time; nil tells nobody.
 	Events func(Event)
 	Log    *slog.Logger
@@ -79,6 +79,9 @@ type Node struct {
 	control  *control // nil if another process owns the home
 	lock     *os.File // nil likewise
 	requests *requests
+	shares   *shares
+	door     *door
+	feed     *feed
 	clock    sync.Once // a clock that is off is reported once
 
 	embedding sync.Mutex               // held while a signaling server is started
@@ -178,7 +181,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, device: device, book: book, ledger: ledger, audit: audit.New(cfg.Home.auditLog()), grants: &grant.Table{}, lock: held,
-		requests: newRequests(),
+		requests: newRequests(), shares: new(shares), door: new(door), feed: new(feed),
 	}
 	key := device.MailboxKey()
 	if held == nil {
@@ -186,7 +189,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Dir, cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, n.allowed, cfg.Log)
+	n.services = newServices(cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, n.allowed, cfg.Log)
 	n.post = newPost(key, cfg.Roots, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())
@@ -204,8 +207,9 @@ func build(cfg Config, held *os.File) (*Node, error) {
 		Sessions: n.sessionBegan,
 		Log:      cfg.Log,
 	})
-	n.own = newOwn(session.Peer{ID: device.ID(), Name: device.Name()},
-		host.NewDispatcher(host.DispatcherConfig{Authorizer: everything{}, Services: n.services.desk(), Log: cfg.Log}))
+	n.own = newOwn(session.Peer{ID: device.ID(), Name: device.Name()}, host.NewDispatcher(host.DispatcherConfig{
+		Authorizer: everything{}, Services: n.services.desk(), Observe: n.observeOwn, Log: cfg.Log,
+	}))
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.work.Go(func() {
@@ -239,15 +243,20 @@ func (n *Node) contact() identity.Contact {
 
 // emit reports an event.
 func (n *Node) emit(e Event) {
-	if n.cfg.Events == nil {
-		return
-	}
 	e = e.printable()
 	e.Time = time.Now()
 	n.events.Lock()
 	defer n.events.Unlock()
-	n.cfg.Events(e)
+	n.feed.send(e)
+	if n.cfg.Events != nil {
+		n.cfg.Events(e)
+	}
 }
+
+// Events is a channel of everything that happens from now on. It is closed when
+// ctx ends or the node does; until then it has to be read. A reader that is slow
+// loses events, and finds an EventLost in their place.
+func (n *Node) Events(ctx context.Context) (<-chan Event, error) { return n.feed.listen(ctx) }
 
 // Open starts a request to a peer named as people name it, or to this node.
 func (n *Node) Open(ctx context.Context, peer string, h session.Header) (session.Stream, error) {
@@ -317,7 +326,7 @@ func (n *Node) reach(ctx context.Context, servers []string) error {
 			return err
 		}
 	}
-	_, err := n.post.online(ctx)
+	_, err := n.post.online(ctx, "")
 	return err
 }
 
@@ -369,6 +378,7 @@ func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
 func (n *Node) Close() error {
 	n.once.Do(func() {
 		n.grants.Close()
+		n.feed.Close()
 		errs := []error{n.services.terminal.Close()} // its viewers hear how they ended
 		n.own.end()                                  // the services wait for those they serve
 		errs = append(errs, n.services.Close())
@@ -383,6 +393,9 @@ func (n *Node) Close() error {
 			errs = append(errs, e.Close())
 		}
 		n.work.Wait()
+		for _, r := range n.shares.all() {
+			n.emit(Event{Event: EventEnded, Share: r.id})
+		}
 		errs = append(errs, n.audit.Close())
 		if n.lock != nil {
 			errs = append(errs, n.lock.Close())

@@ -130,22 +130,17 @@ func begin(t testing.TB, name string, servers ...string) *person {
 	return &person{n, l, cfg}
 }
 
-// always lets everybody in.
-func always(context.Context, Guest) error { return nil }
-
 // share opens a share that lets everybody in.
-func (p *person) share(t testing.TB, s Share) *Shared {
+func (p *person) share(t testing.TB, s Share) ShareStatus {
 	t.Helper()
-	if s.Approve == nil {
-		s.Approve = always
-	}
-	if s.Uses == 0 {
-		s.Uses = 1
-	}
-	if s.Expires == 0 {
-		s.Expires = time.Minute
-	}
-	shared, err := p.Share(within(t), s)
+	s.Always = true
+	return p.offer(t, s)
+}
+
+// offer opens a share whose guests wait for an answer.
+func (p *person) offer(t testing.TB, s Share) ShareStatus {
+	t.Helper()
+	shared, err := p.StartShare(within(t), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +245,7 @@ func TestOwnInvite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = second.Close() }()
-	shared, err = second.Share(within(t), Share{Folders: []Folder{{Dir: folderOf(t, "other")}}, Uses: 1, Expires: time.Minute, Approve: always})
+	shared, err = second.StartShare(within(t), Share{Folders: []Folder{{Dir: folderOf(t, "other")}}, Always: true})
 	if err != nil {
 		t.Fatal(err)
 	}

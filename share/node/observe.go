@@ -10,9 +10,9 @@ import (
 
 	"tandem/session"
 	"tandem/session/host"
-	"tandem/session/identity"
 	"tandem/share/command"
 	"tandem/share/forward"
+	"tandem/share/terminal"
 )
 
 // pathPoll is how often a session's path is compared with the one last
@@ -26,6 +26,7 @@ func (n *Node) sessionBegan(s session.Session) {
 	if entry, known, err := n.book.Get(peer.ID); known && err == nil && peer.Name == "" {
 		peer.Name = entry.Name // a first meeting: the link is older than the entry
 	}
+	n.shares.came(peer.ID)
 	n.emit(Event{Event: EventJoined, Peer: &peer, Path: &path})
 	n.work.Go(func() {
 		ticker := time.NewTicker(pathPoll)
@@ -40,11 +41,23 @@ func (n *Node) sessionBegan(s session.Session) {
 				}
 			case <-s.Done():
 				_, why := session.Public(s.Err())
+				n.settleWishes()
+				if !n.host.Connected(peer.ID) {
+					n.shares.left(peer.ID, false)
+				}
 				n.emit(Event{Event: EventLeft, Peer: &peer, Reason: why})
 				return
 			}
 		}
 	})
+}
+
+// observeOwn takes note of what our own person does with a terminal: it may have
+// answered somebody's wish to type.
+func (n *Node) observeOwn(a host.Activity) {
+	if a.Header.Action == terminal.Manage && a.Phase == host.Ended {
+		n.settleWishes()
+	}
 }
 
 // observe reports what a peer does with an offer.
@@ -77,13 +90,6 @@ func (n *Node) observe(a host.Activity) {
 	if unreported, ok := n.requests.allow(a.Peer.ID, e.Event); ok {
 		e.Unreported = unreported
 		n.emit(e)
-	}
-}
-
-// asked reports that a viewer of a terminal would like to type.
-func (n *Node) asked(name string, viewer uint64, peer session.Peer) {
-	if unreported, ok := n.requests.allow(peer.ID, EventAsks); ok {
-		n.emit(Event{Event: EventAsks, Peer: &peer, Words: identity.Words(peer.ID), What: name, Viewer: viewer, Unreported: unreported})
 	}
 }
 

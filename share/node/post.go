@@ -149,6 +149,21 @@ func (p *post) troubles() (unreachable []string, skew time.Duration) {
 	return unreachable, skew
 }
 
+// status is how we stand with each server.
+func (p *post) status() []ServerStatus {
+	list := []ServerStatus{}
+	for _, c := range p.pick("") {
+		st := ServerStatus{URL: c.server}
+		for _, s := range c.Status() {
+			if st.Connected = st.Connected || s.Connected; s.Err != nil && !st.Connected {
+				st.Reason = session.Printable(trouble(s.Err))
+			}
+		}
+		list = append(list, st)
+	}
+	return list
+}
+
 // trouble is an error of a server for people: what it is and why.
 func trouble(err error) string {
 	var e *signaling.Error
@@ -269,9 +284,10 @@ func (p *post) Receive(ctx context.Context) (host.Letter, error) {
 	}
 }
 
-// online waits until a server is connected and returns its client.
-func (p *post) online(ctx context.Context) (*carrier, error) {
-	clients := p.pick("")
+// online waits until a server, or any if it is empty, is connected and returns its
+// client.
+func (p *post) online(ctx context.Context, server string) (*carrier, error) {
+	clients := p.pick(server)
 	if len(clients) == 0 {
 		return nil, errNoServer()
 	}
@@ -298,11 +314,12 @@ func (p *post) online(ctx context.Context) (*carrier, error) {
 	return nil, errors.Join(errs...)
 }
 
-// nameplate gets a number at the first server that answers.
-func (p *post) nameplate(ctx context.Context) (*signaling.Nameplate, error) {
+// nameplate gets a number at a server, or at the first one that answers if that is
+// empty.
+func (p *post) nameplate(ctx context.Context, server string) (*signaling.Nameplate, error) {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
-	c, err := p.online(ctx)
+	c, err := p.online(ctx, server)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"tandem/session"
 	"tandem/share/command"
@@ -23,19 +24,25 @@ type services struct {
 	command  *command.Service
 	facts    *facts.Service
 	offers   *offers.Service
+
+	mu      sync.Mutex     // held while what shares have in common changes
+	users   int            // shares that have the terminal
+	program []string       // that it runs; nil: a shell
+	pins    map[string]int // shares that have pinned a command, by its name
 }
 
 func newServices(
-	dir string, subsystems map[string][]string, recording *terminal.Recording, grants forward.Grants,
+	subsystems map[string][]string, recording *terminal.Recording, grants forward.Grants,
 	asked func(string, uint64, session.Peer), allowed func(session.PeerID) []offers.Offer, log *slog.Logger,
 ) *services {
 	return &services{
-		terminal: terminal.New(terminal.Config{Dir: dir, Asked: asked, Recording: recording, Logger: log}),
+		terminal: terminal.New(terminal.Config{Asked: asked, Recording: recording, Logger: log}),
 		folder:   folder.New(),
 		forward:  forward.New(forward.Config{Grants: grants, Logger: log}),
-		command:  command.New(command.Config{Dir: dir, Pinned: subsystems, Logger: log}),
+		command:  command.New(command.Config{Pinned: subsystems, Logger: log}),
 		facts:    facts.New(),
 		offers:   offers.New(allowed),
+		pins:     make(map[string]int),
 	}
 }
 
@@ -57,4 +64,73 @@ func (s *services) revoke(peer session.PeerID, left []Right) {
 // Close ends whatever the services have started.
 func (s *services) Close() error {
 	return errors.Join(s.terminal.Close(), s.folder.Close(), s.forward.Close(), s.command.Close())
+}
+
+// shareTerminal starts the terminal that all shares have in common, in dir, or
+// lets one more have it. The last to release it ends it.
+func (s *services) shareTerminal(program []string, dir, term string) (release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.users > 0 && !slices.Equal(program, s.program):
+		return nil, &session.Error{
+			Op: "share", Kind: session.Exists, Text: "a terminal with another program is shared already",
+			Hint: "End that share; or run `tandem share` in another window, which has a terminal of its own.",
+		}
+	case s.users == 0 && len(program) > 0:
+		if err := s.terminal.Pin(program); err != nil {
+			return nil, err
+		}
+	}
+	if s.users == 0 {
+		s.beginIn(dir)
+	}
+	p := terminal.Params{Size: terminal.Size{Cols: 80, Rows: 24}, Term: term}
+	if err := s.terminal.Start("", p); err != nil && session.KindOf(err) != session.Exists { // one that lives will do
+		if s.users == 0 {
+			s.terminal.Unpin()
+			s.beginIn("")
+		}
+		return nil, err
+	}
+	s.users++
+	s.program = program
+	return s.releaseTerminal, nil
+}
+
+func (s *services) releaseTerminal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users--; s.users > 0 {
+		return
+	}
+	_ = s.terminal.End("") // it may have ended
+	s.terminal.Unpin()
+	s.beginIn("")
+}
+
+// beginIn has programs begin in a folder, or in the user's own.
+func (s *services) beginIn(dir string) {
+	s.terminal.BeginIn(dir)
+	s.command.BeginIn(dir)
+}
+
+// pin lets a share have a command, which begins in dir.
+func (s *services) pin(name, dir string, argv []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.command.Pin(name, dir, argv); err != nil {
+		return err
+	}
+	s.pins[name]++
+	return nil
+}
+
+func (s *services) unpin(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pins[name]--; s.pins[name] == 0 {
+		delete(s.pins, name)
+		s.command.Unpin(name)
+	}
 }

@@ -1,54 +1,55 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
-	"maps"
+	"path/filepath"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"tandem/session"
 	"tandem/session/audit"
 	"tandem/session/host"
-	"tandem/session/identity"
 	"tandem/session/pairing"
-	"tandem/share/command"
-	"tandem/share/facts"
 	"tandem/share/folder"
-	"tandem/share/terminal"
 	"tandem/signaling"
 	"tandem/signaling/server"
 )
 
 // Share is what one invite offers, and to whom.
 type Share struct {
-	Folders []Folder
+	// Name is what its person calls it; empty means after what is shared.
+	Name string `json:"name,omitempty"`
+	// Folders are directories to share. Programs of the share begin in the first.
+	Folders []Folder `json:"folders,omitempty"`
 	// Terminal shares the terminal named "main"; guests who may only view
-	// can't type.
-	Terminal bool
-	ViewOnly bool
+	// can't type. Several shares of a node can have it; it ends with the last.
+	Terminal bool `json:"terminal,omitempty"`
+	ViewOnly bool `json:"view_only,omitempty"`
 	// Command is what the terminal runs instead of a shell; guests can then
 	// start nothing else.
-	Command []string
+	Command []string `json:"command,omitempty"`
 	// Commands are programs with all their arguments, by name: guests run
 	// exactly those.
-	Commands map[string][]string
+	Commands map[string][]string `json:"commands,omitempty"`
 	// Forward are the targets guests may connect to, ForwardListen those they
 	// may listen on; see package forward.
-	Forward       []string
-	ForwardListen []string
-	// Uses is how many guests may join; Expires how long the invite lives.
-	Uses    int
-	Expires time.Duration
-	// Approve decides about each guest who has proved to hold the invite; nil
-	// error lets them in. It may take its time: ctx ends when the guest has
-	// gone or the share ends.
-	Approve func(ctx context.Context, g Guest) error
+	Forward       []string `json:"forward,omitempty"`
+	ForwardListen []string `json:"forward_listen,omitempty"`
+	// Uses is how many guests may join, 1 if it is 0; Expires how long the
+	// invite lives, ten minutes if it is 0.
+	Uses    int           `json:"uses,omitempty"`
+	Expires time.Duration `json:"expires,omitempty"` // ns
+	// Always lets in whoever holds the invite. Otherwise each becomes a Request,
+	// and waits until somebody answers.
+	Always bool `json:"always,omitempty"`
 	// ApprovePush, if set, decides about everything that guests would copy into
-	// the folders, in the same way.
-	ApprovePush func(ctx context.Context, p folder.Push) error
+	// the folders: ctx ends when they have gone or the share ends. Only of a share
+	// of a node in this process.
+	ApprovePush func(ctx context.Context, p folder.Push) error `json:"-"`
 }
 
 // Guest is somebody who holds an invite and asks to come in.
@@ -71,38 +72,129 @@ type Shared struct {
 	Here bool `json:"here,omitempty"`
 }
 
-// Share makes an invite and lets in those who hold it. It lasts until the
-// node closes. A node without servers runs one for the local network.
-func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
-	rights, err := n.offer(s)
-	if err != nil {
-		return nil, err
+// What a share may ask for.
+const (
+	maxFolders = 100
+	maxUses    = 1000
+	maxExpires = 30 * 24 * time.Hour
+)
+
+// dir is where programs of the share begin; empty is the user's own folder.
+func (s Share) dir() string {
+	if len(s.Folders) == 0 {
+		return ""
 	}
+	return s.Folders[0].Dir
+}
+
+func (s Share) check() error {
+	what := ""
+	switch {
+	case len(s.Folders) > maxFolders:
+		what = "a share has 100 folders at most"
+	case slices.ContainsFunc(s.Folders, func(f Folder) bool { return !filepath.IsAbs(f.Dir) }):
+		what = "a folder to share needs its whole path"
+	case len(s.Folders) == 0 && !s.Terminal && len(s.Commands)+len(s.Forward)+len(s.ForwardListen) == 0:
+		what = "there is nothing to share"
+	case len(s.Command) > 0 && (!s.Terminal || s.Command[0] == ""):
+		what = "a program needs a terminal"
+	case s.Uses < 0 || s.Uses > maxUses:
+		what = "an invite is for 1 to 1000 guests"
+	case s.Expires < 0 || s.Expires > maxExpires:
+		what = "an invite lives for 30 days at most"
+	}
+	if what != "" {
+		return session.Errorf("share", session.Invalid, "%s", what)
+	}
+	return nil
+}
+
+// title names a share after what is shared.
+func (s Share) title() string {
+	var parts []string
+	if s.Terminal {
+		parts = append(parts, strings.TrimSpace("terminal "+strings.Join(s.Command, " ")))
+	}
+	for _, f := range s.Folders {
+		parts = append(parts, cmp.Or(f.Name, filepath.Base(f.Dir)))
+	}
+	if len(s.Commands) > 0 {
+		parts = append(parts, "commands")
+	}
+	if len(s.Forward)+len(s.ForwardListen) > 0 {
+		parts = append(parts, "ports")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// StartShare makes an invite. The share lasts until EndShare, or until the node
+// closes. A node without servers runs one for the local network.
+func (n *Node) StartShare(ctx context.Context, s Share) (ShareStatus, error) {
+	if err := s.check(); err != nil {
+		return ShareStatus{}, err
+	}
+	s.Name = session.PrintableName(cmp.Or(s.Name, s.title()))
+	setup, err := n.offer(s)
+	if err != nil {
+		return ShareStatus{}, err
+	}
+	r := &running{id: newName(), share: s, setup: setup, started: time.Now()}
+	if err := n.invite(ctx, r); err != nil {
+		setup.undo()
+		return ShareStatus{}, err
+	}
+	n.shares.add(r)
+	n.emit(Event{
+		Event: EventInvite, Share: r.id, Code: r.shared.Code, Link: r.shared.Link, Expires: r.shared.Expires,
+		Offers: r.shared.Offers, Recording: r.shared.Recording,
+	})
+	return n.statusOf(r), nil
+}
+
+// invite opens the invite of a share.
+func (n *Node) invite(ctx context.Context, r *running) error {
 	if err := n.embed(); err != nil {
-		return nil, err
+		return err
+	}
+	// Guests on the local network find the server that we run.
+	local := ""
+	if e := n.embedded.Load(); e != nil {
+		var err error
+		if local, err = signaling.ServerURL(e.own(), true); err != nil {
+			return fromSignaling(err)
+		}
 	}
 	stop := n.complain(ctx)
-	nameplate, err := n.post.nameplate(ctx)
+	nameplate, err := n.post.nameplate(ctx, local)
 	stop()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	rights := r.setup.rights
 	if err := n.record(audit.Invited, session.Peer{}, nameplate.Number, listRights(rights)); err != nil {
 		nameplate.Release()
-		return nil, err
+		return err
 	}
-	told := new(sync.Once)
-	spent := func(why string) { told.Do(func() { n.emit(Event{Event: EventSpent, Reason: why}) }) }
-	invite, err := n.host.Invite(host.InviteConfig{
+	r.shared = Shared{Offers: rights, Here: n.lock != nil}
+	if r.share.Terminal {
+		r.shared.Recording = n.services.recording()
+	}
+	spent := func(why string) {
+		if n.shares.spend(r, why) {
+			n.emit(Event{Event: EventSpent, Share: r.id, Reason: why})
+		}
+	}
+	r.invite, err = n.host.Invite(host.InviteConfig{
 		Nameplate: nameplate.Number,
-		Options:   pairing.Options{Uses: s.Uses, Lifetime: s.Expires},
+		Options:   pairing.Options{Uses: r.share.Uses, Lifetime: r.share.Expires},
 		Admit: func(ctx context.Context, peer session.Peer) ([]Right, error) {
-			return n.admit(ctx, peer, s, rights)
+			return n.admit(ctx, peer, r)
 		},
-		Failed: func(left int) { n.emit(Event{Event: EventFailed, Left: left}) },
+		Failed: func(left int) { n.emit(Event{Event: EventFailed, Share: r.id, Left: left}) },
 		Missed: func(peer session.Peer, err error) {
 			_, why := session.Public(err)
-			n.emit(Event{Event: EventMissed, Peer: &peer, Reason: why})
+			n.shares.left(peer.ID, true)
+			n.emit(Event{Event: EventMissed, Share: r.id, Peer: &peer, Reason: why})
 		},
 		Spent: func(why error) {
 			_, text := session.Public(why)
@@ -111,12 +203,9 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 	})
 	if err != nil {
 		nameplate.Release()
-		return nil, err
+		return err
 	}
-	shared := &Shared{Code: invite.Code(), Expires: invite.Expires(), Offers: rights, Here: n.control != nil}
-	if s.Terminal {
-		shared.Recording = n.services.recording()
-	}
+	r.shared.Code, r.shared.Expires = r.invite.Code(), r.invite.Expires()
 	// The number is ours at this server, and may be somebody else's at another.
 	servers := []string{nameplate.Server}
 	var advert io.Closer
@@ -125,23 +214,24 @@ func (n *Node) Share(ctx context.Context, s Share) (*Shared, error) {
 			advert, err = e.advertise(ctx, nameplate.Number)
 		}
 	} else {
-		shared.Server = nameplate.Server
+		r.shared.Server = nameplate.Server
 	}
 	if err == nil {
-		shared.Link, err = invite.Link(servers...)
+		r.shared.Link, err = r.invite.Link(servers...)
 	}
-	n.work.Go(func() { n.holdNameplate(invite, nameplate, advert, spent) })
+	n.work.Go(func() { n.holdNameplate(r.invite, nameplate, advert, spent) })
 	if err != nil {
-		return nil, errors.Join(err, invite.Close())
+		return errors.Join(err, r.invite.Close())
 	}
-	return shared, nil
+	return nil
 }
 
-// embed runs a signaling server for the local network, if this node knows none.
+// embed runs a signaling server for the local network, if this node was given
+// none: those that it met with a peer's invite are the peer's.
 func (n *Node) embed() error {
 	n.embedding.Lock()
 	defer n.embedding.Unlock()
-	if len(n.post.servers()) > 0 {
+	if len(n.cfg.Servers) > 0 || n.embedded.Load() != nil {
 		return nil
 	}
 	e, err := startEmbedded(server.Config{OwnAddresses: true, Logger: n.cfg.Log})
@@ -167,98 +257,4 @@ func (n *Node) holdNameplate(invite *host.Invite, nameplate *signaling.Nameplate
 			n.cfg.Log.Debug("local network", "error", err)
 		}
 	}
-}
-
-// offer sets up what s shares and names the rights to it.
-func (n *Node) offer(s Share) ([]Right, error) {
-	var rights []Right
-	if s.Terminal {
-		actions := []string{"view", "control"}
-		if s.ViewOnly {
-			actions = actions[:1]
-		}
-		rights = append(rights, Right{Service: terminal.ServiceName, Actions: actions})
-	}
-	folders, err := n.services.offerFolders(s.Folders, s.ApprovePush)
-	if err != nil {
-		return nil, err
-	}
-	rights = append(rights, folders...)
-	if s.Terminal && !s.ViewOnly && len(s.Command) == 0 {
-		// Whoever may type into a shell can look around, and run any program; but
-		// no recording has what runs beside a terminal.
-		rights = append(rights, Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
-		if n.cfg.Recording == nil || !n.cfg.Recording.Required {
-			rights = append(rights, Right{Service: command.ServiceName, Actions: []string{command.Run}})
-			for _, name := range slices.Sorted(maps.Keys(n.cfg.Subsystems)) {
-				rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Commands)) {
-		if err := n.services.command.Pin(name, s.Commands[name]); err != nil {
-			return nil, err
-		}
-		rights = append(rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
-	}
-	forwards, err := forwardRights(s.Forward, s.ForwardListen)
-	if err != nil {
-		return nil, err
-	}
-	rights = append(rights, forwards...)
-	if s.Terminal {
-		// The terminal is the host's, not its first guest's: it is there for
-		// guests who may only watch, and outlives any of them.
-		if len(s.Command) > 0 {
-			if err := n.services.terminal.Pin(s.Command); err != nil {
-				return nil, err
-			}
-		}
-		p := terminal.Params{Size: terminal.Size{Cols: 80, Rows: 24}, Term: n.cfg.Term}
-		if err := n.services.terminal.Start("", p); err != nil {
-			return nil, err
-		}
-	}
-	return rights, nil
-}
-
-// admit asks for approval and grants what was offered.
-func (n *Node) admit(ctx context.Context, peer session.Peer, s Share, rights []Right) ([]Right, error) {
-	words := identity.Words(peer.ID)
-	n.emit(Event{Event: EventRequest, Peer: &peer, Words: words, Offers: rights})
-	err := s.Approve(ctx, Guest{Peer: peer, Words: words, Offers: rights})
-	if err == nil {
-		// What can't be recorded is not granted.
-		if err = n.record(audit.Approved, peer, "", listRights(rights)); err != nil {
-			err = host.ErrUnrecorded(err)
-		} else {
-			err = n.give(peer.ID, rights)
-		}
-	} else if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		_, why := session.Public(err)
-		if err := n.record(audit.Refused, peer, "", why); err != nil {
-			n.cfg.Log.Error("audit", "error", err)
-		}
-		n.emit(Event{Event: EventRefused, Peer: &peer, Reason: why})
-		return nil, err
-	}
-	n.emit(Event{Event: EventApproved, Peer: &peer})
-	return rights, nil
-}
-
-// give grants rights until the share ends. What the peer has started ends with
-// them, whether or not it is connected then.
-func (n *Node) give(peer session.PeerID, rights []Right) error {
-	g, err := n.grants.Give(peer, rights, 0)
-	if err != nil {
-		return err
-	}
-	n.work.Go(func() {
-		<-g.Ended()
-		n.services.revoke(peer, n.grants.Rights(peer))
-	})
-	return nil
 }

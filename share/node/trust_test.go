@@ -50,7 +50,7 @@ func TestTrustNothingButWhatWasGranted(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, mallory := begin(t, "alice", url), begin(t, "mallory", url)
 	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Terminal: true, ViewOnly: true})
-	if _, err := alice.services.offerFolders([]Folder{{Dir: folderOf(t, "private"), Write: true, Executables: true}}, nil); err != nil { // shared with others
+	if _, err := alice.services.offerFolder(Folder{Dir: folderOf(t, "private"), Write: true, Executables: true}, nil); err != nil { // shared with others
 		t.Fatal(err)
 	}
 	mallory.meet(t, shared.Code)
@@ -227,9 +227,17 @@ func TestTrustRevocationEndsShells(t *testing.T) {
 func TestTrustNoMeansNo(t *testing.T) {
 	url := signalingtest.Start(t, server.Config{}).URL
 	alice, bob := begin(t, "alice", url), begin(t, "bob", url)
-	shared := alice.share(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}, Approve: func(context.Context, Guest) error {
-		return session.Errorf("approve", session.Denied, "the person at the other end said no")
-	}})
+	shared := alice.offer(t, Share{Folders: []Folder{{Dir: folderOf(t, "project")}}})
+	go func() {
+		for {
+			requests, err := alice.Requests(context.Background())
+			if err == nil && len(requests) == 1 {
+				_ = alice.Answer(context.Background(), requests[0].ID, Answer{Reason: "never heard of you"}) // the guest sees what comes of it
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	if _, err := bob.Join(within(t), shared.Code, nil); session.KindOf(err) != session.Denied {
 		t.Errorf("join: %v", err)
 	}

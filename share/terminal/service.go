@@ -98,6 +98,7 @@ type Service struct {
 	terminals []*terminal // oldest first; names of living ones differ
 	unnamed   int         // terminals named by us so far
 	pinned    []string    // what the share's terminals run; nil: what their makers choose
+	dir       string      // where programs start instead of Config.Dir, if not empty
 	serving   sync.WaitGroup
 	hurry     chan struct{} // closed when viewers must leave at once
 }
@@ -334,7 +335,7 @@ func (s *Service) make(name string, shared bool, owner session.PeerID, p Params)
 	if err := s.makeRoom(name, owner); err != nil {
 		return nil, err
 	}
-	l := launch{argv: p.Argv, dir: s.config.Dir, size: p.Size}
+	l := launch{argv: p.Argv, dir: cmp.Or(s.dir, s.config.Dir), size: p.Size}
 	if l.argv == nil && shared {
 		l.argv = s.pinned
 	}
@@ -436,6 +437,21 @@ func (s *Service) Pin(argv []string) error {
 	}
 	s.pinned = slices.Clone(argv)
 	return nil
+}
+
+// Unpin lets terminals run what their makers choose again.
+func (s *Service) Unpin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinned = nil
+}
+
+// BeginIn has programs that are started from now on start in dir; empty means in
+// Config.Dir.
+func (s *Service) BeginIn(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dir = dir
 }
 
 // Start makes a terminal before anybody attaches. It fails with Exists if one

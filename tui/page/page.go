@@ -14,25 +14,7 @@ import (
 )
 
 // Backend is what the terminal UI needs of a node.
-type Backend interface {
-	node.Backend
-	// Self is this device.
-	Self(ctx context.Context) (node.Self, error)
-	// Events are the events from now on, until ctx ends. A slow reader loses some.
-	Events(ctx context.Context) (<-chan node.Event, error)
-	// StartShare makes an invite. A share without Approve has its guests wait as
-	// requests.
-	StartShare(ctx context.Context, s node.Share) (node.ShareStatus, error)
-	Shares(ctx context.Context) ([]node.ShareStatus, error)
-	// EndShare ends a share and everything it granted.
-	EndShare(ctx context.Context, id string) error
-	Requests(ctx context.Context) ([]node.Request, error)
-	Answer(ctx context.Context, request string, a node.Answer) error
-	// Dismiss takes back everything a peer was granted and ends its session.
-	Dismiss(ctx context.Context, peer string) error
-	Forget(ctx context.Context, peer string) error
-	Rename(ctx context.Context, peer, alias string) error
-}
+type Backend interface{ node.Backend }
 
 // Page is what fills the window between the header and the footer.
 type Page interface {

@@ -32,6 +32,8 @@ type Answers struct {
 	Peers    []node.PeerStatus
 	Shares   []node.ShareStatus
 	Requests []node.Request
+	// Activity answers Activity, the newest entry first.
+	Activity []node.AuditEntry
 	// Joined answers Join; Invite is the share that StartShare makes.
 	Joined node.Joined
 	Invite node.ShareStatus
@@ -208,6 +210,18 @@ func (b *Backend) Shares(ctx context.Context) ([]node.ShareStatus, error) {
 func (b *Backend) Requests(ctx context.Context) ([]node.Request, error) {
 	has, err := b.begin(ctx, "Requests", "")
 	return slices.Clone(has.Requests), err
+}
+
+// Activity answers with the page of Has.Activity that is asked for.
+func (b *Backend) Activity(ctx context.Context, q node.ActivityQuery) ([]node.AuditEntry, error) {
+	has, err := b.begin(ctx, "Activity", "")
+	page := slices.DeleteFunc(slices.Clone(has.Activity), func(e node.AuditEntry) bool {
+		return q.Before > 0 && e.Seq >= q.Before || q.Peer != "" && e.Name != q.Peer && e.Peer.String() != q.Peer
+	})
+	if q.Limit > 0 && len(page) > q.Limit {
+		page = page[:q.Limit]
+	}
+	return page, err
 }
 
 // Events gives what Emit emits.
