@@ -228,8 +228,11 @@ func (c *conn) raise(ctx, runCtx context.Context) error {
 	c.carrier.established.Store(true)
 
 	c.carrier.prove()
-	ending := endingConn{c.dtls, c.carrier.prove, func() { close(c.ending) }, new(resets)}
-	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.config.leastWindow, c.log)
+	ending := endingConn{Conn: c.dtls, heard: c.carrier.prove, ended: func() { close(c.ending) }, resets: new(resets)}
+	if c.config.onBulk != nil {
+		ending.bulk = func(p []byte) { c.config.onBulk(c, p) }
+	}
+	c.sctp, err = associate(ctx, ending, c.localInit, remote.sctpInit, min(maxMessageSize, remote.maxMessageSize), c.log)
 	if err != nil {
 		return err
 	}

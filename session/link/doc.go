@@ -214,7 +214,8 @@
 // trunk does when it is opened. A session has at most eight
 // lanes, and a peer may offer 16 at once and then one a second; further offers are
 // dropped. A lane ends after 15 s without bulk data, after 10 s without a sign of
-// the peer, and with its trunk. It has no streams: one that is opened on it ends it.
+// the peer, with its trunk, and when its packets' numbers are used up. It has no
+// streams: one that is opened on it ends it.
 //
 // A stream for which Header.Bulk is set, between two peers with lanes, is opened
 // with the protocol "bulk" in DATA_CHANNEL_OPEN. Its opener's first message, the
@@ -224,31 +225,60 @@
 //	uint32  the message's number; it wraps
 //	1 byte or more, the message
 //
-// or on SCTP stream 4 of any lane, which is negotiated, reliable and unordered, as
-//
-//	uint16  the SCTP stream ID of the message's data channel on the trunk
-//	uint32  the message's number
-//	1 to 16385 bytes, the message
-//
-// Integers are big-endian. The receiver takes each number once and puts them in
+// or in a packet of any lane. The receiver takes each number once and puts them in
 // order; a RESET (package stream) is taken at once. On the trunk's data channel, a
 // message of 4 bytes acknowledges:
 //
 //	uint32  all messages before this number have arrived
 //
 // The acceptor acknowledges 0 at once; before the opener has heard anything it
-// sends on the trunk alone. An acknowledgement goes out for every 64 KiB, with a
-// message of up to 1 KiB behind which nothing waits out of order, and for one that
-// comes again. What was sent on a lane is kept until it is
-// acknowledged, and sent again by another lane or the trunk if the lane ends, and
-// when it is the next message and overdue by two and a half round trips and 100 ms.
-// A sender has at most 24 MiB unacknowledged, of all its streams, and no number
-// 32768 or more beyond the last one acknowledged. A receiver that is sent more than
-// 40 MiB out of order or such a number ends the session, and a lane on which
-// anything else arrives. Messages for streams that are not open are dropped. A
+// sends on the trunk alone. Once a lane has brought a message, an acknowledgement
+// goes out for every 256 KiB, and with a message of up to 1 KiB behind which nothing
+// waits out of order. A sender has at most 24 MiB given to lanes and not
+// acknowledged, of all its streams, and no number 32768 or more beyond the last one
+// acknowledged. A receiver that is sent more than 40 MiB out of order or such a
+// number ends the session. Messages for streams that are not open are dropped. A
 // stream that ends waits for its acknowledgements, at most a minute.
 //
-// Frames of up to 1 KiB and the first 64 KiB go by the trunk. For the rest, package
-// pace says when to send how much, over all lanes of the session; SCTP's own
-// congestion window is at least 4 MiB there and so never binds.
+// Messages of up to 1 KiB go by the trunk unless bulk data of their stream is under
+// way, and so do the first 64 KiB of bulk data, and whatever no lane can carry.
+//
+// # Packets of lanes
+//
+// SCTP has a window for losses that means congestion by each, and a timer of a second
+// for a packet that is lost twice. On a lane it carries channel 0 alone. Bulk data
+// travels in packets of its own, each of them one DTLS record, whose first byte is 0
+// where SCTP has its port (5000). Integers are big-endian.
+//
+//	data   0, 1
+//	       uint32  the packet's number: 0 for the lane's first in this direction, then
+//	               1, …; what is lost goes again in a packet with a new number
+//	       uint16  the SCTP stream ID of the message's data channel on the trunk
+//	       uint32  the message's number
+//	       1 byte or more, the message
+//	ack    0, 2
+//	       uint32  the largest number that has arrived
+//	       uint32  how long ago that was, in microseconds
+//	       1, 3, … or 63 uint16, none of them 0: how many packets have arrived up to
+//	               that number without a gap, how many are missing before those, how
+//	               many have arrived before them, …; what is older was told before
+//	probe  0, 3
+//	       uint32  the packet's number, of the same sequence as data
+//	       zeros
+//
+// Others are dropped, as are all before the lane is confirmed. A packet that is none of
+// these, and an acknowledgement of a number that was not sent, end the lane. The
+// receiver acknowledges every eighth packet, each that comes out of order, and the
+// others within 5 ms. A packet is lost when one that was sent later by an eighth of
+// the least round trip (2 to 30 ms) has arrived, or when nothing is acknowledged for
+// a round trip, four times its variation and 10 ms, at least 50 ms: then the oldest
+// one is. That time doubles with each silence, up to a second. What is lost goes
+// ahead of what is new, by whichever lane has least under way.
+//
+// Packets have at most 1191 bytes, and 1392 when a probe of that length has been
+// acknowledged: up to three of them leave when a lane is up and when its path has
+// changed, half a second apart, and again every five minutes. After three silences in
+// a row packets are short again; messages too long for that go by the trunk.
+//
+// Package pace says when to send how much, over all lanes of the session.
 package link

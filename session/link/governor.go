@@ -53,7 +53,6 @@ type governor struct {
 	rttSince time.Time
 	drained  time.Time // when a drain began
 	draining time.Time // when it ends or has ended
-	trips    int       // how many were measured
 	paths    int       // how often another path was taken
 }
 
@@ -62,7 +61,6 @@ type governor struct {
 func (g *governor) roundTrip(rtt time.Duration, window uint32, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.trips++
 	if now.Sub(g.rttSince) > rttWindow {
 		g.rtt[1], g.rtt[0], g.rttSince = g.rtt[0], 0, now
 	}
@@ -129,13 +127,11 @@ func (g *governor) forget(now time.Time) {
 	g.paths++
 }
 
-// latest is the round trip measured last, how many were measured before, and on
-// how many paths. Whoever asks wants it measured often.
-func (g *governor) latest(now time.Time) (rtt time.Duration, trips, paths int) {
+// changes is how often another path was taken.
+func (g *governor) changes() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waited = now
-	return g.last, g.trips, g.paths
+	return g.paths
 }
 
 // pingBulk and pingDrain are how often the round trip is measured beside bulk

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,12 +149,4 @@ func BenchmarkLabLanes(b *testing.B) {
 			}
 		}
 	}
-}
-
-// counter counts what is written to it.
-type counter struct{ n atomic.Int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.n.Add(int64(len(p)))
-	return len(p), nil
 }

@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// laneChannel is the SCTP stream that a lane's messages travel on: negotiated,
-	// reliable and unordered.
-	laneChannel = 4
 	// lanesWanted is how many lanes a session opens for bulk data, and maxLanes how
 	// many there may be, of both sides together.
 	lanesWanted = 4
@@ -39,8 +36,6 @@ const (
 	// laneRate and laneBurst bound how fast a peer may offer lanes.
 	laneRate  = 1
 	laneBurst = 2 * maxLanes
-	// laneWindow is a congestion window that never binds: the controller limits.
-	laneWindow = 4 << 20
 	// laneQueue is how many envelopes may wait for one lane's set-up.
 	laneQueue = 64
 
@@ -67,26 +62,22 @@ type lanes struct {
 	ended    bool   // the session has: no further lanes
 	retry    time.Time
 	control  *pace.Controller
-	trips    int // of the trunk's that control knows
-	paths    int
 	stripes  map[uint16]*stripe
-	retained int // bytes sent and not yet acknowledged
-	kept     int // bytes that arrived out of order
-}
+	fresh    []cargo    // to be sent
+	again    []cargo    // lost, to be sent before those
+	room     *sync.Cond // whoever has more parcels waits here
+	retained int        // bytes sent and not yet acknowledged
+	kept     int        // bytes that arrived out of order
 
-// lane is one connection beside the trunk.
-type lane struct {
-	conn   *conn
-	number uint32
-	stream *sctp.Stream
-	gone   chan struct{} // closed when nothing more is sent on it
+	wake chan struct{} // tells pump that something has changed
 }
 
 func newLanes(l *Link, config *Config) *lanes {
 	ls := &lanes{
 		link: l, base: config, offers: rate.NewLimiter(laneRate, laneBurst),
-		signals: make(map[uint32]*laneSignaler), stripes: make(map[uint16]*stripe),
+		signals: make(map[uint32]*laneSignaler), stripes: make(map[uint16]*stripe), wake: make(chan struct{}, 1),
 	}
+	ls.room = sync.NewCond(&ls.mu)
 	if !config.NoLanes {
 		config.onLane = ls.envelope
 	}
@@ -110,12 +101,12 @@ func (ls *lanes) begin(ctx context.Context, trunk *conn) {
 	config.Nonces = new(Nonces)
 	config.Handler, config.OnPath, config.onLane = nil, nil, nil
 	config.DeadAfter = laneDead
-	config.leastWindow = laneWindow
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.config, ls.trunk = &config, trunk
 	ls.start = func(s *laneSignaler, r role) { ls.work.Go(func() { ls.run(ctx, s, r) }) }
-	ls.control = pace.New(pace.Config{Packet: lanePacket, Most: laneMessage}, time.Now())
+	ls.control = pace.New(pace.Config{Packet: leastPacket}, time.Now())
+	ls.work.Go(func() { ls.pump(ctx) })
 }
 
 // binding is what ties a lane to this session and no other: all that the
@@ -231,31 +222,24 @@ func (ls *lanes) carry(ctx context.Context, s *laneSignaler, r role) error {
 			return refused("a lane offered by somebody else")
 		}
 	}
-	c, err := connect(setup, &config, kind, r, peer, offer, s, func(c *conn, st *sctp.Stream) {
-		if st.StreamIdentifier() != laneChannel { // else our own opening of it comes second
-			c.fail(refused("the peer opened a stream on a lane"))
-		}
+	l := newLane(ls, s.number)
+	config.onBulk = l.receive
+	c, err := connect(setup, &config, kind, r, peer, offer, s, func(c *conn, _ *sctp.Stream) {
+		c.fail(refused("the peer opened a stream on a lane"))
 	})
 	if err != nil {
 		return err
 	}
-	st, err := c.sctp.OpenStream(laneChannel, sctp.PayloadTypeWebRTCBinary)
-	if err != nil {
-		c.close(err)
-		return err
-	}
-	st.SetReliabilityParams(true, sctp.ReliabilityTypeReliable, 0)
-	l := &lane{conn: c, number: s.number, stream: st, gone: make(chan struct{})}
-	read := make(chan struct{})
+	acknowledged := make(chan struct{})
 	go func() {
-		defer close(read)
-		ls.read(l)
+		defer close(acknowledged)
+		l.acknowledge(c)
 	}()
-	ls.add(l)
+	ls.add(l, c)
 	ls.watch(ctx, l, r)
 	ls.drop(l)
 	c.close(&session.Error{Op: "lane", Kind: session.Canceled, Text: "the lane was closed here"})
-	<-read
+	<-acknowledged
 	return nil
 }
 
@@ -279,33 +263,3 @@ func (ls *lanes) watch(ctx context.Context, l *lane, r role) {
 }
 
 func (ls *lanes) touch() { ls.used.Store(time.Now().UnixNano()) }
-
-func (ls *lanes) add(l *lane) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	ls.live = append(ls.live, l)
-}
-
-// read takes the messages of a lane until it ends.
-func (ls *lanes) read(l *lane) {
-	buf := make([]byte, maxMessageSize)
-	for {
-		n, _, err := l.stream.ReadSCTP(buf)
-		if err != nil {
-			l.conn.fail(peerGone(err))
-			return
-		}
-		id, number, frame, ok := parseLaneMessage(buf[:n])
-		if !ok {
-			l.conn.fail(malformed("a message of %d bytes on a lane", n))
-			return
-		}
-		l.conn.carrier.use()
-		ls.mu.Lock()
-		st := ls.stripes[id]
-		ls.mu.Unlock()
-		if st != nil {
-			st.arrived(number, frame)
-		}
-	}
-}

@@ -1,38 +1,31 @@
 package link
 
 import (
-	"encoding/binary"
+	"context"
 	"slices"
 	"time"
 
-	"tandem/session/link/stream"
+	"tandem/session"
+	"tandem/session/link/pace"
 )
 
 const (
-	// laneHeader is the stream's ID and the message's number.
-	laneHeader = 2 + 4
-	// laneMessage is the longest message of a lane, and lanePacket how much of one
-	// goes into a packet.
-	laneMessage = laneHeader + stream.MaxFrame
-	lanePacket  = 1156 // of sctpMTU, without 12 bytes of header and 20 of the chunk's
+	// maxFresh is how many messages may wait until it is their turn, and maxBurst
+	// how many packets leave before others get at what is shared.
+	maxFresh = 256
+	maxBurst = 32
 	// maxRetained is how much may be sent and not acknowledged, of a whole session.
 	maxRetained = 24 << 20
-	// laneWait is how long a sender that waits sleeps at most.
-	laneWait = 5 * time.Millisecond
+	// pumpIdle is how long pump sleeps when nothing is due.
+	pumpIdle = time.Minute
 )
 
-func appendLaneMessage(b []byte, id uint16, number uint32, frame []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, id)
-	b = binary.BigEndian.AppendUint32(b, number)
-	return append(b, frame...)
-}
-
-// parseLaneMessage reads what appendLaneMessage wrote. The frame lies in b.
-func parseLaneMessage(b []byte) (id uint16, number uint32, frame []byte, ok bool) {
-	if len(b) <= laneHeader || len(b) > laneMessage {
-		return 0, 0, nil, false
-	}
-	return binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]), b[laneHeader:], true
+// cargo is one message of a stripe, for a lane. A packet without one measures how
+// long packets may be.
+type cargo struct {
+	st     *stripe
+	number uint32
+	frame  []byte
 }
 
 // messageSize is how long the frames of bulk data should be, or 0 if there is no
@@ -40,119 +33,239 @@ func parseLaneMessage(b []byte) (id uint16, number uint32, frame []byte, ok bool
 func (ls *lanes) messageSize() int {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if len(ls.live) == 0 {
-		return 0
-	}
-	return ls.control.MessageSize() - laneHeader
-}
-
-// observe tells the controller what has happened since; ls.mu is held.
-func (ls *lanes) observe(now time.Time) {
-	rtt, trips, paths := ls.trunk.governor.latest(now)
-	if paths != ls.paths {
-		ls.paths = paths
-		ls.control.Forget(now)
-	}
-	if trips != ls.trips {
-		ls.trips = trips
-		ls.control.RoundTrip(rtt, now)
-	}
-	outstanding := 0
+	size := 0
 	for _, l := range ls.live {
-		outstanding += l.conn.sctp.BufferedAmount()
+		if size == 0 || l.size < size {
+			size = l.size
+		}
 	}
-	ls.control.Acked(outstanding, now)
+	return max(size-dataHeader, 0)
 }
 
-// admit takes a message for a lane if one may leave now; otherwise it says how
-// long to wait. Without lanes it returns neither.
-func (ls *lanes) admit(n int, again bool) (l *lane, wait time.Duration) {
-	now := time.Now()
+// take has a message sent by a lane when it is its turn, and waits while many
+// others do. It returns false if no lane can.
+func (ls *lanes) take(p cargo) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.want(now)
-	if len(ls.live) == 0 {
-		return nil, 0
+	ls.want(time.Now())
+	for (len(ls.fresh) >= maxFresh || ls.retained > maxRetained) && len(ls.live) > 0 && !p.st.shutting() {
+		ls.room.Wait()
 	}
-	ls.observe(now)
-	if !again && ls.retained+n > maxRetained {
-		return nil, laneWait
+	if len(ls.live) == 0 || p.st.shutting() {
+		return false
 	}
-	if wait := ls.control.Wait(n, now); wait > 0 {
-		return nil, min(wait, laneWait)
-	}
-	least := 0
-	for _, candidate := range ls.live {
-		if amount := candidate.conn.sctp.BufferedAmount(); l == nil || amount < least {
-			l, least = candidate, amount
-		}
-	}
-	ls.control.Sent(n, now)
-	return l, 0
+	p.st.underWay.Add(1)
+	ls.fresh = append(ls.fresh, p)
+	ls.stirLocked()
+	ls.touch()
+	return true
 }
 
-// send sends a message on a lane when it is its turn, and says on which; nil if
-// there is none, or the stripe is closed.
-func (ls *lanes) send(st *stripe, number uint32, frame []byte, again bool) *lane {
-	message := appendLaneMessage(make([]byte, 0, laneHeader+len(frame)), st.id, number, frame)
-	var timer *time.Timer
+// stir makes everyone look again: something has changed.
+func (ls *lanes) stir() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.room.Broadcast()
+	ls.stirLocked()
+}
+
+func (ls *lanes) stirLocked() {
+	select {
+	case ls.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pump sends what waits, until the session ends.
+func (ls *lanes) pump(ctx context.Context) {
+	timer := time.NewTimer(pumpIdle)
+	defer timer.Stop()
 	for {
-		l, wait := ls.admit(len(message), again)
-		switch {
-		case l != nil:
-			if _, err := l.stream.Write(message); err != nil {
-				l.conn.fail(peerGone(err))
-				ls.drop(l)
-				continue
+		wait := pumpIdle
+		for {
+			ready, stray, next := ls.due(time.Now())
+			for _, d := range ready {
+				ls.write(d)
 			}
-			ls.link.sent.Add(uint64(len(frame)))
-			ls.touch()
-			l.conn.carrier.use()
-			return l
-		case wait == 0:
-			return nil
+			for _, p := range stray {
+				_ = p.st.byTrunk(p.number, p.frame) // fails only with the stream
+				p.st.unlist(p.number)               // after that, as it may end the stream
+				p.st.underWay.Add(-1)
+			}
+			if len(ready) == 0 {
+				wait = next
+				break
+			}
 		}
-		if timer == nil {
-			timer = time.NewTimer(wait)
-			defer timer.Stop()
-		} else {
-			timer.Reset(wait)
-		}
+		timer.Reset(wait)
 		select {
+		case <-ls.wake:
 		case <-timer.C:
-		case <-st.closed:
-			return nil
-		case <-st.trunk.conn.done:
-			return nil
+		case <-ctx.Done():
+			return
 		}
 	}
+}
+
+// departure is a packet that is to leave on a lane.
+type departure struct {
+	lane   *lane
+	packet []byte
+}
+
+func (ls *lanes) write(d departure) {
+	if _, err := d.lane.conn.dtls.Write(d.packet); err != nil {
+		d.lane.conn.fail(peerGone(err))
+		ls.drop(d.lane)
+		return
+	}
+	ls.link.sent.Add(uint64(len(d.packet)))
+	d.lane.conn.carrier.use()
+}
+
+// due takes what may leave now, which of it the trunk must carry, and says how long
+// to wait if nothing may.
+func (ls *lanes) due(now time.Time) (ready []departure, stray []cargo, wait time.Duration) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	wait = pumpIdle
+	until := func(t time.Time) {
+		if !t.IsZero() {
+			wait = min(wait, max(t.Sub(now), 0))
+		}
+	}
+	for _, l := range ls.live {
+		until(ls.settle(l, now))
+		if b := l.probe(now); b != nil {
+			ls.control.Sent(len(b), now)
+			ready = append(ready, departure{l, b})
+		}
+		until(l.probeAt)
+	}
+	for len(ready) < maxBurst {
+		list := &ls.again
+		if len(*list) == 0 {
+			list = &ls.fresh
+		}
+		if len(*list) == 0 {
+			break
+		}
+		p := (*list)[0]
+		n := dataHeader + len(p.frame)
+		l := ls.choose(n)
+		switch {
+		case p.st.shutting():
+			p.st.underWay.Add(-1)
+		case l == nil:
+			stray = append(stray, p)
+		default:
+			if pause := ls.control.Wait(n, now); pause > 0 {
+				until(now.Add(pause))
+				return ready, stray, wait
+			}
+			ready = append(ready, departure{l, appendData(make([]byte, 0, n), l.flight.Next(), p.st.id, p.number, p.frame)})
+			l.flight.Send(p, n, now)
+			ls.control.Sent(n, now)
+		}
+		(*list)[0] = cargo{}
+		*list = (*list)[1:]
+		if len(*list) == 0 {
+			*list = nil
+		}
+		ls.room.Broadcast()
+	}
+	return ready, stray, wait
+}
+
+// settle takes what is lost on a lane by now, and says when to look again; ls.mu is
+// held.
+func (ls *lanes) settle(l *lane, now time.Time) (next time.Time) {
+	if l.conn == nil {
+		return time.Time{} // not yet in use
+	}
+	if l.flight.Next() > lastNumber {
+		l.conn.fail(&session.Error{Op: "lane", Kind: session.Unavailable, Text: "the lane has used all its numbers"})
+	}
+	if paths := l.conn.governor.changes(); paths != l.paths {
+		l.paths = paths
+		l.shrink(now)
+		ls.control.Forget(now)
+	}
+	next = l.flight.Lost(now, ls.lost)
+	if l.flight.Silences() >= blackSilences && l.size > leastPacket {
+		l.shrink(now)
+		l.flight.Abandon(ls.lost)
+	}
+	return next
+}
+
+// lost has a packet's content sent again; ls.mu is held.
+func (ls *lanes) lost(p pace.Packet[cargo]) {
+	ls.control.Lost(p.Size)
+	if p.Item.st != nil {
+		ls.again = append(ls.again, p.Item)
+	}
+}
+
+// choose is the lane for a packet of n bytes, nil if there is none; ls.mu is held.
+func (ls *lanes) choose(n int) (least *lane) {
+	for _, l := range ls.live {
+		if n <= l.size && (least == nil || l.flight.Bytes() < least.flight.Bytes()) {
+			least = l
+		}
+	}
+	return least
+}
+
+// acknowledged takes an acknowledgement of what was sent on a lane.
+func (ls *lanes) acknowledged(l *lane, a *pace.Ack, now time.Time) (ok bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	bytes := 0
+	rtt, ok := l.flight.Acknowledge(a, now, func(p pace.Packet[cargo]) {
+		bytes += p.Size
+		if p.Item.st != nil {
+			p.Item.st.underWay.Add(-1)
+		} else {
+			l.grow()
+		}
+	})
+	ls.control.RoundTrip(rtt, now)
+	ls.settle(l, now)
+	ls.control.Acked(bytes, now)
+	ls.stirLocked()
+	return ok
+}
+
+func (ls *lanes) add(l *lane, c *conn) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l.conn, l.paths, l.probeAt = c, c.governor.changes(), time.Now()
+	ls.live = append(ls.live, l)
+	ls.stirLocked()
 }
 
 // drop takes a lane out of use. What it may not have delivered goes another way.
 func (ls *lanes) drop(l *lane) {
 	ls.mu.Lock()
+	defer ls.mu.Unlock()
 	i := slices.Index(ls.live, l)
 	if i < 0 {
-		ls.mu.Unlock()
 		return
 	}
 	ls.live = slices.Delete(ls.live, i, i+1)
-	close(l.gone)
-	ls.control.Lost(l.conn.sctp.BufferedAmount())
-	var stripes []*stripe
-	for _, st := range ls.stripes {
-		stripes = append(stripes, st)
-	}
-	ls.mu.Unlock()
-	for _, st := range stripes {
-		st.resend(l)
-	}
+	l.flight.Abandon(ls.lost)
+	ls.room.Broadcast()
+	ls.stirLocked()
 }
 
 func (ls *lanes) retain(n int) {
 	ls.mu.Lock()
+	defer ls.mu.Unlock()
 	ls.retained += n
-	ls.mu.Unlock()
+	if n < 0 {
+		ls.room.Broadcast()
+	}
 }
 
 // keep counts n bytes that wait out of order, and reports whether that is more

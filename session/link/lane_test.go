@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -194,32 +193,6 @@ func TestBulkReset(t *testing.T) {
 	}
 }
 
-func TestLaneMessageGolden(t *testing.T) {
-	b := appendLaneMessage(nil, 0x0102, 0x03040506, []byte("\x02hi"))
-	if got := hex.EncodeToString(b); got != "010203040506026869" {
-		t.Errorf("message %s", got)
-	}
-	id, number, frame, ok := parseLaneMessage(b)
-	if !ok || id != 0x0102 || number != 0x03040506 || string(frame) != "\x02hi" {
-		t.Errorf("parsed %x %x %q %v", id, number, frame, ok)
-	}
-	for _, n := range []int{0, laneHeader, laneMessage + 1} {
-		if _, _, _, ok := parseLaneMessage(make([]byte, n)); ok {
-			t.Errorf("%d bytes pass for a message", n)
-		}
-	}
-}
-
-func FuzzLaneMessage(f *testing.F) {
-	f.Add([]byte("\x00\x03\x00\x00\x00\x01\x02hi"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		id, number, frame, ok := parseLaneMessage(b)
-		if ok && !bytes.Equal(appendLaneMessage(nil, id, number, frame), b) {
-			t.Fatalf("%x became %x %x %x", b, id, number, frame)
-		}
-	})
-}
-
 // A peer that offers lanes by the thousand gets a few, and the session goes on.
 func TestLaneFlood(t *testing.T) {
 	t.Parallel()
@@ -365,7 +338,8 @@ func TestLaneAcknowledgementLies(t *testing.T) {
 	ours.mu.Lock()
 	ours.number = 10
 	ours.mu.Unlock()
-	ours.retain(unacked{number: 9, frame: []byte{2, 1}})
+	ours.unacked = []unacked{{number: 9, size: 2}}
+	ours.lanes.retain(2)
 	ours.acknowledged(1000)
 	ours.mu.Lock()
 	if len(ours.unacked) != 1 || ours.acked > 10 {

@@ -93,9 +93,9 @@ type Config struct {
 	// NoLanes keeps bulk data on the trunk.
 	NoLanes bool
 
-	onLane         func(envelope) // takes the envelopes of lanes; nil on a lane, and without any
-	directOnly     bool           // no relays at all
-	leastWindow    uint32         // least congestion window of SCTP, in bytes; 0 is pion's
+	onLane         func(envelope)      // takes the envelopes of lanes; nil on a lane, and without any
+	directOnly     bool                // no relays at all
+	onBulk         func(*conn, []byte) // takes the bulk packets of a lane; nil elsewhere
 	network        *network
 	wall           func() time.Time // what the clock on the wall says
 	confirmTimeout time.Duration

@@ -132,6 +132,7 @@ type endingConn struct {
 	*dtls.Conn
 	heard, ended func()
 	resets       *resets
+	bulk         func([]byte) // takes what is not SCTP; nil if all is
 }
 
 func (c endingConn) Read(p []byte) (int, error) {
@@ -142,6 +143,10 @@ func (c endingConn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		c.heard()
+		if c.bulk != nil && n > 0 && p[0] == bulkMark {
+			c.bulk(p[:n])
+			continue
+		}
 		if c.resets.admits(p[:n]) {
 			return n, nil
 		}
@@ -163,21 +168,21 @@ func sctpOptions() []sctp.ClientOption {
 func newSCTPInit() ([]byte, error) { return sctp.GenerateOutOfBandToken(sctpOptions()...) }
 
 // associationOptions are those that stay on our side.
-func associationOptions(maxMessage, leastWindow uint32, log *slog.Logger) []sctp.ClientOption {
+func associationOptions(maxMessage uint32, log *slog.Logger) []sctp.ClientOption {
 	return append(sctpOptions(),
 		sctp.WithMTU(sctpMTU),
 		sctp.WithCwndCAStep(sctpStep),
 		sctp.WithMaxMessageSize(maxMessage),
 		sctp.WithRTOMax(float64(sctpRTOMax/time.Millisecond)),
-		sctp.WithMinCwnd(max(leastWindow, sctpLeast)),
+		sctp.WithMinCwnd(sctpLeast),
 		sctp.WithLoggerFactory(pionLog{log}),
 	)
 }
 
 // associate begins SCTP over an established DTLS connection. With both inits
 // nothing more needs to be exchanged.
-func associate(ctx context.Context, conn endingConn, localInit, remoteInit []byte, maxMessage, leastWindow uint32, log *slog.Logger) (*sctp.Association, error) {
-	options := append(associationOptions(maxMessage, leastWindow, log), sctp.WithNetConn(conn))
+func associate(ctx context.Context, conn endingConn, localInit, remoteInit []byte, maxMessage uint32, log *slog.Logger) (*sctp.Association, error) {
+	options := append(associationOptions(maxMessage, log), sctp.WithNetConn(conn))
 	if localInit != nil && remoteInit != nil {
 		options = append(options, sctp.WithSNAP(localInit, remoteInit))
 	}

@@ -112,7 +112,7 @@ func newTrunk(t *testing.T, rate float64, rtt time.Duration, loss float64) *trun
 	var work sync.WaitGroup
 	var sent, received atomic.Uint64
 	for i := range conns {
-		a, err := sctp.ClientContext(ctx, append(associationOptions(maxMessageSize, 0, log),
+		a, err := sctp.ClientContext(ctx, append(associationOptions(maxMessageSize, log),
 			sctp.WithNetConn(ends[i]), sctp.WithSNAP(inits[i], inits[1-i]))...)
 		if err != nil {
 			t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tandem/session/link/stream"
@@ -26,11 +28,7 @@ const (
 	maxKept  = 40 << 20
 	keptCost = 64
 	// ackEvery is how much may have arrived before it is acknowledged, in bytes.
-	ackEvery = 64 << 10
-	// rescueTick is how often to look for a message that is overdue, and rescueSlack
-	// by how much more than two and a half round trips it has to be.
-	rescueTick  = 25 * time.Millisecond
-	rescueSlack = 100 * time.Millisecond
+	ackEvery = 256 << 10
 	// stripeLinger bounds how long a stream that has ended waits for
 	// acknowledgements.
 	stripeLinger = time.Minute
@@ -40,8 +38,7 @@ const (
 
 // stripe is a stream.Channel over the trunk and the lanes: each message has a
 // number, travels on whichever is right for it, and is put in order at the other
-// end. What travels on a lane is kept until the peer has it, so that a lane can
-// be lost. All but the first message of the opener is numbered.
+// end. All but the first message of the opener is numbered.
 type stripe struct {
 	lanes  *lanes
 	trunk  *channel
@@ -49,9 +46,10 @@ type stripe struct {
 	opener bool
 	begun  bool // the first message has been written, or read; whoever does it
 
-	once   sync.Once
-	closed chan struct{}
-	over   chan struct{} // closed when everything we sent is acknowledged, once closed
+	once     sync.Once
+	closed   chan struct{}
+	underWay atomic.Int32  // messages that lanes have and the peer has not
+	over     chan struct{} // closed when everything we sent is acknowledged, once closed
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -64,8 +62,7 @@ type stripe struct {
 	acked     uint32 // the peer has all before this one
 	unacked   []unacked
 	released  bool
-	forgotten bool // nothing is kept until it is acknowledged any more
-	tended    bool // tend runs
+	forgotten bool // what was sent does not matter any more
 
 	next  uint32 // of the message to be read next
 	ahead map[uint32][]byte
@@ -74,12 +71,10 @@ type stripe struct {
 	owing bool   // a message that the peer may keep until then is among them
 }
 
-// unacked is a message that was sent on a lane.
+// unacked is a message that was given to a lane.
 type unacked struct {
 	number uint32
-	frame  []byte
-	lane   *lane     // nil if it went by the trunk in the end
-	sent   time.Time // zero if it has not left yet
+	size   int
 }
 
 var (
@@ -126,7 +121,7 @@ func (st *stripe) pump() {
 		case n == stripeHeader:
 			st.acknowledged(binary.BigEndian.Uint32(buf))
 		default:
-			st.arrived(binary.BigEndian.Uint32(buf), buf[stripeHeader:n])
+			st.arrived(binary.BigEndian.Uint32(buf), buf[stripeHeader:n], false)
 		}
 	}
 }
@@ -141,7 +136,7 @@ func (st *stripe) fail(err error) {
 }
 
 // arrived takes a message, from the trunk or a lane. Each counts once.
-func (st *stripe) arrived(number uint32, frame []byte) {
+func (st *stripe) arrived(number uint32, frame []byte, byLane bool) {
 	st.lanes.touch()
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -157,9 +152,7 @@ func (st *stripe) arrived(number uint32, frame []byte) {
 	}
 	distance := number - st.next
 	if distance >= 1<<31 {
-		st.taken, st.owing = 0, false
-		st.acknowledge(st.next) // it came again: the peer does not know that it is here
-		return
+		return // it came again
 	}
 	if distance >= maxAhead {
 		st.trunk.conn.fail(refused("the peer sends message %d of a stream where %d is next", number, st.next))
@@ -173,7 +166,7 @@ func (st *stripe) arrived(number uint32, frame []byte) {
 		return
 	}
 	st.ahead[number] = bytes.Clone(frame)
-	st.owing = st.owing || len(frame) > smallMessage
+	st.owing = st.owing || byLane
 	if number == st.next {
 		st.changed.Broadcast()
 	}
@@ -246,8 +239,7 @@ func (st *stripe) acknowledged(next uint32) {
 	}
 	freed, n := 0, 0
 	for n < len(st.unacked) && st.unacked[n].number-st.acked >= 1<<31 {
-		freed += len(st.unacked[n].frame)
-		st.unacked[n].frame = nil
+		freed += st.unacked[n].size
 		n++
 	}
 	st.unacked = st.unacked[n:]
@@ -279,28 +271,44 @@ func (st *stripe) WriteMessage(b []byte) error {
 	for st.number-st.acked >= maxAhead/2 && b[0] != frameReset && st.err == nil && !st.ending && len(st.unacked) > 0 {
 		st.changed.Wait()
 	}
-	number, lanes := st.number, st.heard && st.bulk >= laneAfter
+	number := st.number
 	st.number++
 	if len(b) > smallMessage {
 		st.bulk += len(b)
-	} else {
-		lanes = false
 	}
+	// What comes behind bulk data has to wait for that anyway.
+	lanes := st.heard && st.bulk > laneAfter && (len(b) > smallMessage || st.underWay.Load() > 0)
 	if b[0] == frameReset {
 		st.forget() // nothing else matters any more
+		lanes = false
+	}
+	if lanes && !st.forgotten {
+		st.unacked = append(st.unacked, unacked{number, len(b)})
+		st.lanes.retain(len(b))
 	}
 	st.mu.Unlock()
-	if lanes {
-		frame := bytes.Clone(b)
-		// Before it is sent: the lane may be lost right after that.
-		i := st.retain(unacked{number: number, frame: frame})
-		if l := st.lanes.send(st, number, frame, false); l != nil {
-			st.sentOn(i, l)
-			return nil
-		}
-		st.sentOn(i, nil)
+	if lanes && st.lanes.take(cargo{st, number, bytes.Clone(b)}) {
+		return nil
 	}
-	return st.byTrunk(number, b)
+	err := st.byTrunk(number, b)
+	if lanes {
+		st.unlist(number)
+	}
+	return err
+}
+
+// unlist forgets a message that goes by the trunk after all, which loses nothing.
+func (st *stripe) unlist(number uint32) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for i := len(st.unacked) - 1; i >= 0; i-- {
+		if u := st.unacked[i]; u.number == number {
+			st.unacked = slices.Delete(st.unacked, i, i+1)
+			st.lanes.retain(-u.size)
+			break
+		}
+	}
+	st.checkOver()
 }
 
 func (st *stripe) byTrunk(number uint32, b []byte) error {
@@ -308,100 +316,12 @@ func (st *stripe) byTrunk(number uint32, b []byte) error {
 	return st.trunk.WriteMessage(append(message, b...))
 }
 
-func (st *stripe) retain(u unacked) (number uint32) {
-	st.mu.Lock()
-	tended := st.tended || st.forgotten
-	if !st.forgotten {
-		st.lanes.retain(len(u.frame))
-		st.unacked = append(st.unacked, u)
-		st.tended = true
-	}
-	st.mu.Unlock()
-	if !tended {
-		st.lanes.link.work.Go(st.tend)
-	}
-	return u.number
-}
-
-// sentOn notes which lane a message went by. If that one has been lost already,
-// it goes again.
-func (st *stripe) sentOn(number uint32, l *lane) {
-	st.mu.Lock()
-	for i := len(st.unacked) - 1; i >= 0; i-- {
-		if st.unacked[i].number == number {
-			st.unacked[i].lane, st.unacked[i].sent = l, time.Now()
-		}
-	}
-	st.mu.Unlock()
-	if l != nil {
-		select {
-		case <-l.gone:
-			st.resend(l)
-		default:
-		}
-	}
-}
-
-// resend sends what a lost lane may not have delivered by another way.
-func (st *stripe) resend(lost *lane) {
-	for {
-		st.mu.Lock()
-		var number uint32
-		var frame []byte
-		for i := range st.unacked {
-			if u := &st.unacked[i]; u.lane == lost {
-				number, frame, u.lane = u.number, u.frame, nil
-				break
-			}
-		}
-		st.mu.Unlock()
-		if frame == nil {
-			return
-		}
-		if l := st.lanes.send(st, number, frame, true); l != nil {
-			st.sentOn(number, l)
-		} else if st.byTrunk(number, frame) != nil {
-			return
-		}
-	}
-}
-
-// tend sends the message that the peer waits for once more when it is overdue:
-// SCTP may take a second to notice that it has lost the end of one, and everything
-// behind it waits.
-func (st *stripe) tend() {
-	ticker := time.NewTicker(rescueTick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-st.closed:
-			return
-		case <-st.trunk.conn.done:
-			return
-		}
-		limit := 5*st.trunk.conn.governor.halfRTT() + rescueSlack
-		st.mu.Lock()
-		var late unacked
-		if len(st.unacked) > 0 && !st.unacked[0].sent.IsZero() && time.Since(st.unacked[0].sent) > limit {
-			late = st.unacked[0]
-		}
-		st.mu.Unlock()
-		if late.frame == nil {
-			continue
-		}
-		if l := st.lanes.send(st, late.number, late.frame, true); l != nil {
-			st.sentOn(late.number, l)
-		}
-	}
-}
-
 // forget gives up what is not acknowledged, now and later; st.mu is held.
 func (st *stripe) forget() {
 	st.forgotten = true
 	freed := 0
 	for _, u := range st.unacked {
-		freed += len(u.frame)
+		freed += u.size
 	}
 	st.unacked = nil
 	st.lanes.retain(-freed)
@@ -426,9 +346,7 @@ func (st *stripe) Close() error {
 		st.mu.Unlock()
 		st.lanes.keep(-kept)
 		if !wait {
-			close(st.closed)
-			_ = st.trunk.Close() // returns nil
-			st.release()
+			st.shut()
 			return
 		}
 		st.lanes.link.work.Go(func() {
@@ -439,12 +357,17 @@ func (st *stripe) Close() error {
 			case <-t.C:
 			case <-st.trunk.conn.done:
 			}
-			close(st.closed)
-			_ = st.trunk.Close() // returns nil
-			st.release()
+			st.shut()
 		})
 	})
 	return nil
+}
+
+func (st *stripe) shut() {
+	close(st.closed)
+	st.lanes.stir()
+	_ = st.trunk.Close() // returns nil
+	st.release()
 }
 
 // release forgets the stripe, once.
@@ -462,4 +385,16 @@ func (st *stripe) release() {
 		delete(st.lanes.stripes, st.id)
 	}
 	st.lanes.mu.Unlock()
+}
+
+// shutting says whether what was sent does not matter any more.
+func (st *stripe) shutting() bool {
+	select {
+	case <-st.closed:
+		return true
+	case <-st.trunk.conn.done:
+		return true
+	default:
+		return false
+	}
 }

@@ -25,20 +25,31 @@ const (
 	// path is full.
 	fullGrowth = 1.25
 	fullRounds = 3
-	// slowTrips round trips in a row that took twice the least tell of a slower path.
-	slowTrips = 4
+	// startQueue, and a quarter of the least round trip if that is more, in each of
+	// startRounds round trips is a queue that the start has built.
+	startQueue  = 8 * time.Millisecond
+	startRounds = 1
+	// slowRounds round trips in a row that took twice the least tell of a slower path.
+	slowRounds = 4
+	// filledRounds round trips in a row with a queue tell how much the path carries.
+	filledRounds = 3
 	// cruiseRounds and cruiseLeast are how long a cruise takes at least.
 	cruiseRounds = 6
 	cruiseLeast  = 250 * time.Millisecond
-	grownGain    = 1.1 // after a probe that found so much more, another one follows
+	grownGain    = 1.05 // after a probe that found so much more, another one follows
 	// upQueue is the queue that probing may make, as time.
 	upQueue = 15 * time.Millisecond
 
-	rateWindow  = time.Second
-	rateLeast   = 20 * time.Millisecond // over which the rate is measured
-	rateMost    = 100 * time.Millisecond
-	rttWindow   = 10 * time.Second
-	rttNear     = 1.05
+	probeLeast = 20 * time.Millisecond // of a probe, and of what follows it
+
+	rateWindow = time.Second
+	rateLeast  = 50 * time.Millisecond // over which the rate is measured
+	rttWindow  = 10 * time.Second
+	rttNear    = 1.05
+	// rttDoubt is how long no round trip may come near the least while the rate falls
+	// to half: then it is doubtful that what we see is our own queue.
+	rttDoubt    = time.Second
+	longerGain  = 1.5
 	measureTime = 100 * time.Millisecond
 
 	// startBytes are sent in the first round trip, which is startRTT if unknown.
@@ -49,9 +60,10 @@ const (
 	slack        = 4 * time.Millisecond
 	slackPackets = 8
 	// burst is what may be sent at once after having been late, as time.
-	burst = 3 * time.Millisecond
-	// messageTime is how long a message takes the path.
-	messageTime = 2 * time.Millisecond
+	burst = 8 * time.Millisecond
+	// burstMost is how much acknowledgements that come in bursts may add to what is
+	// outstanding, as time.
+	burstMost = 50 * time.Millisecond
 )
 
 type phase uint8
@@ -65,13 +77,10 @@ const (
 	measure
 )
 
-// Config says how long messages are. Sizes are bytes.
+// Config is what a Controller does not measure.
 type Config struct {
-	// Packet is what one packet carries of a message; messages are multiples of
-	// it, as far as Most allows.
+	// Packet is how long packets are, in bytes.
 	Packet int
-	// Most is the longest message.
-	Most int
 	// Random returns numbers from 0 to 1; nil is rand.Float64.
 	Random func() float64
 }
@@ -83,26 +92,30 @@ type Controller struct {
 	since  time.Time // when the phase began
 
 	sent        uint64
-	outstanding int
-	samples     samples // of what was delivered
-	departed    samples // of what was sent
+	delivered   uint64
+	outstanding int // the rest was lost
+	departed    samples
 	rates       maxFilter
-	recent      float64 // the rate measured last
-	limited     uint64  // up to this much delivered, there was too little to send
+	bursts      maxFilter
+	burstAt     time.Time
+	burstBytes  int
+	limited     uint64 // of what was sent up to here, there was too little
 
-	round    uint64    // round trips that have ended
-	roundEnd uint64    // delivered at which the present one ends
-	roundAt  time.Time // when it began
-	probed   float64   // the rate before a probe
-	full     float64   // the rate that growth is compared with
-	fullFor  int       // round trips without growth
+	round    mark    // when the present round trip began
+	roundEnd uint64  // this much of what was sent is gone when it ends
+	probed   float64 // the rate before a probe
+	full     float64 // the rate that growth is compared with
+	fullFor  int     // round trips without growth
+	queued   streak  // with a queue, in the start
+	slow     streak  // that took twice the least
+	filled   streak  // with a queue, in a cruise
 
 	best     time.Duration // the least round trip since the last measurement
 	measured time.Duration // the least of the present one
-	last     time.Duration // the one measured last
-	lately   time.Duration // the lesser of the last two
-	slow     int           // round trips in a row that took twice the least
+	lowest   time.Duration // the least in this round trip; 0 if there was none
+	lately   time.Duration // the least in the one before
 	near     time.Time     // when a round trip was near the least
+	nearRate float64       // the rate then
 	cruising time.Duration
 
 	blocked bool      // the cap has held back the next message
@@ -114,14 +127,14 @@ func New(config Config, now time.Time) *Controller {
 	if config.Random == nil {
 		config.Random = rand.Float64
 	}
-	return &Controller{config: config, since: now, near: now, roundAt: now, next: now}
+	return &Controller{config: config, since: now, near: now, round: mark{at: now}, next: now}
 }
 
 // Forget starts again: the path is another one. What is outstanding stays.
 func (c *Controller) Forget(now time.Time) {
 	fresh := New(c.config, now)
-	fresh.sent, fresh.outstanding = c.sent, c.outstanding
-	fresh.roundEnd = c.sent
+	fresh.sent, fresh.delivered, fresh.outstanding = c.sent, c.delivered, c.outstanding
+	fresh.begin(now)
 	*c = *fresh
 }
 
@@ -130,31 +143,13 @@ func (c *Controller) RoundTrip(rtt time.Duration, now time.Time) {
 	if rtt <= 0 {
 		return
 	}
-	c.lately = rtt
-	if c.last != 0 {
-		c.lately = min(rtt, c.last)
-	}
-	c.last = rtt
 	if c.best == 0 || float64(rtt) <= float64(c.best)*rttNear+float64(time.Millisecond) {
-		c.near = now
+		c.near, c.nearRate = now, c.rates.max()
 	}
-	if c.best == 0 || rtt < c.best {
-		c.best = rtt
-	}
-	if c.measured == 0 || rtt < c.measured {
-		c.measured = rtt
-	}
-	if rtt > 2*c.best+2*slack {
-		c.slow++
-	} else {
-		c.slow = 0
-	}
-	switch {
-	case c.phase == start && c.slow >= 2:
-		c.enter(drain, now)
-	case c.phase != start && c.slow >= slowTrips:
-		c.rates.reset(c.recent) // the path has become slower
-		c.slow = 0
+	for _, least := range []*time.Duration{&c.best, &c.measured, &c.lowest} {
+		if *least == 0 || rtt < *least {
+			*least = rtt
+		}
 	}
 }
 
@@ -164,78 +159,121 @@ func (c *Controller) Sent(n int, now time.Time) {
 		c.limited = c.sent + uint64(n)
 	}
 	c.blocked = false
-	if c.outstanding == 0 {
-		c.samples.reset(now, c.sent) // after a pause, a new measurement
-		c.departed.reset(now, c.sent)
+	if c.outstanding == 0 { // after a pause, a new measurement
+		c.departed.reset(sample{now, c.sent})
+		c.begin(now)
 	}
 	c.sent += uint64(n)
 	c.outstanding += n
-	c.departed.add(now, c.sent, 0, c.span())
+	c.departed.add(sample{now, c.sent}, c.span())
 	if floor := now.Add(-burst); c.next.Before(floor) {
 		c.next = floor
 	}
 	c.next = c.next.Add(time.Duration(float64(n) / c.pacing() * float64(time.Second)))
 }
 
-// Lost takes back n bytes that were sent and can't arrive any more: their
-// connection has ended.
-func (c *Controller) Lost(n int) {
-	c.sent -= min(c.sent, uint64(n))
-	c.outstanding -= min(c.outstanding, n)
-}
+// Lost notes that n bytes that were sent have not arrived and are not expected any
+// more.
+func (c *Controller) Lost(n int) { c.outstanding -= min(c.outstanding, n) }
 
-// Acked takes how much is outstanding now.
-func (c *Controller) Acked(outstanding int, now time.Time) {
-	before := c.delivered()
-	c.outstanding = max(outstanding, 0)
-	delivered := c.delivered()
-	if delivered > before || c.samples.n == 0 {
-		c.measureRate(delivered, now)
-	}
-	if delivered >= c.roundEnd && delivered > 0 && now.Sub(c.roundAt) >= c.span() {
-		c.round++
-		c.roundEnd, c.roundAt = c.sent, now
-		c.checkFull(delivered, now)
+// Acked notes that n bytes that were sent have arrived.
+func (c *Controller) Acked(n int, now time.Time) {
+	n = min(n, c.outstanding)
+	c.outstanding -= n
+	c.delivered += uint64(n)
+	c.measureBurst(n, now)
+	if gone := c.gone(); gone >= c.roundEnd && gone > c.round.gone && now.Sub(c.round.at) >= c.span() {
+		c.endRound(now)
 	}
 	c.step(now)
 }
 
-func (c *Controller) delivered() uint64 {
-	return c.sent - min(c.sent, uint64(c.outstanding))
+// measureBurst notes by how much more was acknowledged at once than the rate says.
+func (c *Controller) measureBurst(n int, now time.Time) {
+	expected := c.rates.max() * now.Sub(c.burstAt).Seconds()
+	if float64(c.burstBytes) <= expected {
+		c.burstAt, c.burstBytes, expected = now, 0, 0
+	}
+	c.burstBytes += n
+	c.bursts.add(min(float64(c.burstBytes)-expected, c.rates.max()*(burstMost+c.least()/4).Seconds()))
 }
 
-// measureRate notes what was delivered over the last round trip.
-func (c *Controller) measureRate(delivered uint64, now time.Time) {
-	then, ok := c.samples.add(now, delivered, c.span(), c.span())
-	if !ok {
-		return
-	}
+// gone is how much of what was sent is not outstanding any more.
+func (c *Controller) gone() uint64 { return c.sent - uint64(c.outstanding) }
+
+// mark is a moment, and what had happened until then.
+type mark struct {
+	at              time.Time
+	delivered, gone uint64
+}
+
+// begin begins a round trip: it ends when all that is sent now is gone.
+func (c *Controller) begin(now time.Time) {
+	c.round, c.roundEnd, c.lowest = mark{now, c.delivered, c.gone()}, c.sent, 0
+}
+
+// endRound looks at the round trip that has ended.
+func (c *Controller) endRound(now time.Time) {
 	// What has arrived in a burst, because it had to wait somewhere, left over a
 	// longer time.
-	took := max(now.Sub(then.at), c.departed.when(delivered).Sub(c.departed.when(then.bytes)))
-	rate := float64(delivered-then.bytes) / took.Seconds()
-	c.recent = rate
-	if then.bytes >= c.limited || rate > c.rates.max() {
+	took := max(now.Sub(c.round.at), c.departed.when(c.gone()).Sub(c.departed.when(c.round.gone)))
+	rate := float64(c.delivered-c.round.delivered) / took.Seconds()
+	limited := c.round.gone < c.limited
+	if !limited || rate > c.rates.max() {
 		c.rates.add(rate)
 	}
+	if c.lowest != 0 {
+		c.lately = c.lowest
+	}
+	least := c.least()
+	if c.phase == start {
+		c.checkStart(rate, limited, now)
+	} else if c.slow.add(c.lately > 2*least+2*slack, rate) >= slowRounds {
+		c.rates.reset(c.slow.most) // the path has become slower
+		c.slow = streak{}
+	} else if c.filled.add(c.phase == cruise && c.queue() > queueHigh, rate) >= filledRounds {
+		c.rates.reset(c.filled.most) // with a queue all the time, it was no more than that
+		c.filled = streak{}
+	}
+	c.begin(now)
 }
 
-// span is over how long the rate is measured.
-func (c *Controller) span() time.Duration { return min(max(c.best, rateLeast), rateMost) }
-
-// checkFull ends the start when the rate no longer grows.
-func (c *Controller) checkFull(delivered uint64, now time.Time) {
-	if c.phase != start || delivered < c.limited {
-		return
+// checkStart ends the start when the rate no longer grows, or there is a queue.
+func (c *Controller) checkStart(rate float64, limited bool, now time.Time) {
+	least, most := c.least(), c.rates.max()
+	grown := most > c.full*fullGrowth
+	if grown {
+		c.full, c.fullFor = most, 0
+	} else if !limited {
+		c.fullFor++
 	}
-	if rate := c.rates.max(); rate > c.full*fullGrowth {
-		c.full, c.fullFor = rate, 0
-		return
-	}
-	if c.fullFor++; c.fullFor >= fullRounds {
+	queued := c.queued.add(!grown && c.lately > least+max(startQueue, least/4), rate)
+	if c.fullFor >= fullRounds || queued >= startRounds {
 		c.enter(drain, now)
 	}
 }
+
+// queue is what round trips lately took beyond the least.
+func (c *Controller) queue() time.Duration { return c.lately - c.least() - c.least()/16 }
+
+// streak is how many round trips in a row were of a kind, and the most that was
+// measured in them.
+type streak struct {
+	n    int
+	most float64
+}
+
+func (s *streak) add(ok bool, rate float64) int {
+	if !ok {
+		*s = streak{}
+		return 0
+	}
+	s.n, s.most = s.n+1, max(s.most, rate)
+	return s.n
+}
+
+// span is over how long the rate is measured.
+func (c *Controller) span() time.Duration { return max(c.best, rateLeast) }
 
 func (c *Controller) enter(p phase, now time.Time) {
 	c.phase, c.since = p, now
@@ -258,28 +296,35 @@ func (c *Controller) step(now time.Time) {
 			c.enter(cruise, now)
 		}
 	case cruise:
-		if now.Sub(c.near) > rttWindow {
+		if far := now.Sub(c.near); far > rttWindow || far > rttDoubt && c.rates.max() < c.nearRate/2 {
 			c.enter(measure, now)
 		} else if in > c.cruising || in > c.span() && c.rates.max() > c.probed*grownGain {
 			c.probed = c.rates.max()
 			c.rates.turn(now)
+			c.bursts.turn(now)
 			c.enter(up, now)
 		}
 	case up:
-		if float64(in)*(upGain-1) > float64(upQueue) || in > max(least, rateLeast) {
+		if float64(in)*(upGain-1) > float64(upQueue) || in > max(least, probeLeast) {
 			c.enter(down, now)
 		}
 	case down:
-		if in > max(least, rateLeast) || c.outstanding <= c.product() {
+		if in > max(least, probeLeast) || c.outstanding <= c.product() {
 			c.enter(cruise, now)
 		}
 	case measure:
-		if in > least+measureTime {
-			c.near = now
+		if in > max(least, c.lately)+measureTime {
+			c.near, c.nearRate = now, c.rates.max()
+			longer := float64(c.measured) > float64(least)*longerGain
 			if c.measured != 0 {
 				c.best = c.measured
 			}
-			c.enter(cruise, now)
+			if longer {
+				c.full, c.fullFor = 0, 0
+				c.enter(start, now) // it was not the queue, so there may be much to gain
+			} else {
+				c.enter(cruise, now)
+			}
 		}
 	}
 }
@@ -304,7 +349,7 @@ func (c *Controller) pacing() float64 {
 	case down:
 		return rate * downGain
 	case cruise:
-		switch queue := c.lately - c.least() - c.least()/16; {
+		switch queue := c.queue(); {
 		case queue < queueLow:
 			return rate * moreGain
 		case queue > queueHigh:
@@ -330,7 +375,8 @@ func (c *Controller) product() int {
 
 // extra is what may be outstanding beyond that.
 func (c *Controller) extra() int {
-	return int(c.rates.max()*slack.Seconds()) + slackPackets*c.config.Packet
+	least := c.rates.max()*slack.Seconds() + float64(slackPackets*c.config.Packet)
+	return int(max(least, c.bursts.max()))
 }
 
 // Cap is how much may be outstanding now, in bytes.
@@ -351,7 +397,7 @@ func (c *Controller) Cap() int {
 	return max(int(gain*product)+extra, slackPackets*c.config.Packet)
 }
 
-// Wait is how long the next message of n bytes has to wait if nothing changes
+// Wait is how long the next packet of n bytes has to wait if nothing changes
 // before: 0 if it may leave now, and otherwise when to ask again. What is full
 // empties by Acked alone, so after that ask again as well.
 func (c *Controller) Wait(n int, now time.Time) time.Duration {
@@ -360,14 +406,6 @@ func (c *Controller) Wait(n int, now time.Time) time.Duration {
 		return max(c.least()/16, time.Millisecond)
 	}
 	return max(c.next.Sub(now), 0)
-}
-
-// MessageSize is how long messages should be, in bytes: a few milliseconds of
-// the path, in whole packets.
-func (c *Controller) MessageSize() int {
-	size := int(c.rates.max() * messageTime.Seconds())
-	packets := min(max(size/c.config.Packet, 1), max(c.config.Most/c.config.Packet, 1))
-	return min(packets*c.config.Packet, c.config.Most)
 }
 
 // String is what the controller believes, for a log.

@@ -22,7 +22,7 @@ func (f *maxFilter) turn(now time.Time) {
 
 func (f *maxFilter) max() float64 { return max(f.most[0], f.most[1]) }
 
-// sample is how many bytes there had been at a moment.
+// sample is how many bytes had been sent at a moment.
 type sample struct {
 	at    time.Time
 	bytes uint64
@@ -35,9 +35,9 @@ type samples struct {
 	n    int
 }
 
-func (s *samples) reset(now time.Time, bytes uint64) {
+func (s *samples) reset(v sample) {
 	s.head, s.n = 0, 0
-	s.push(sample{now, bytes})
+	s.push(v)
 }
 
 func (s *samples) get(i int) *sample { return &s.ring[(s.head+i)%len(s.ring)] }
@@ -51,24 +51,13 @@ func (s *samples) push(v sample) {
 	s.n++
 }
 
-// add adds a sample. If keep is not 0, it returns the newest one that is at least
-// keep old, and forgets those before it. Samples closer together than a
-// hundredth of span are one.
-func (s *samples) add(now time.Time, bytes uint64, keep, span time.Duration) (then sample, ok bool) {
-	if s.n > 1 && now.Sub(s.get(s.n-2).at) < span/100 {
-		*s.get(s.n - 1) = sample{now, bytes}
+// add adds a sample. Those closer together than a hundredth of span are one.
+func (s *samples) add(v sample, span time.Duration) {
+	if s.n > 1 && v.at.Sub(s.get(s.n-2).at) < span/100 {
+		*s.get(s.n - 1) = v
 	} else {
-		s.push(sample{now, bytes})
+		s.push(v)
 	}
-	if keep == 0 {
-		return sample{}, false
-	}
-	for s.n > 1 && now.Sub(s.get(1).at) >= keep {
-		s.head = (s.head + 1) % len(s.ring)
-		s.n--
-	}
-	oldest := *s.get(0)
-	return oldest, now.Sub(oldest.at) >= keep
 }
 
 // when is when so many bytes were reached.

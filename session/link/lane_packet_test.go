@@ -1,0 +1,110 @@
+package link
+
+import (
+	"bytes"
+	"encoding/hex"
+	"reflect"
+	"testing"
+	"time"
+
+	"tandem/session/link/pace"
+)
+
+func TestLanePacketGolden(t *testing.T) {
+	data := appendData(nil, 0x01020304, 0x0506, 0x0708090a, []byte("\x02hi"))
+	if got := hex.EncodeToString(data); got != "00010102030405060708090a026869" {
+		t.Errorf("data %s", got)
+	}
+	id, message, frame, ok := parseData(data)
+	if !ok || id != 0x0506 || message != 0x0708090a || string(frame) != "\x02hi" {
+		t.Errorf("parsed %x %x %q %v", id, message, frame, ok)
+	}
+	if _, _, _, ok := parseData(data[:dataHeader]); ok {
+		t.Error("an empty message passes")
+	}
+	a := pace.Ack{Largest: 0x01020304, Delay: 258 * time.Microsecond, Runs: []uint16{3, 1, 2}}
+	ack := appendAck(nil, &a)
+	if got := hex.EncodeToString(ack); got != "00020102030400000102000300010002" {
+		t.Errorf("acknowledgement %s", got)
+	}
+	if got, ok := parseAck(ack); !ok || !reflect.DeepEqual(got, a) {
+		t.Errorf("parsed %+v %v", got, ok)
+	}
+	l := newLane(nil, 1)
+	now := time.Unix(1e9, 0)
+	l.probeAt = now
+	if probe := l.probe(now); len(probe) != mostPacket || hex.EncodeToString(probe[:8]) != "0003000000000000" {
+		t.Errorf("probe of %d bytes, %x", len(probe), probe[:8])
+	}
+}
+
+func FuzzLanePacket(f *testing.F) {
+	f.Add([]byte("\x00\x01\x00\x00\x00\x00\x00\x03\x00\x00\x00\x01\x02hi"))
+	f.Add([]byte("\x00\x02\x00\x00\x00\x03\x00\x00\x00\x00\x00\x01\x00\x02\x00\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if id, message, frame, ok := parseData(b); ok {
+			number := uint32(b[2])<<24 | uint32(b[3])<<16 | uint32(b[4])<<8 | uint32(b[5])
+			if again := appendData(nil, number, id, message, frame); !bytes.Equal(again[2:], b[2:]) {
+				t.Fatalf("%x became %x", b, again)
+			}
+		}
+		a, ok := parseAck(b)
+		if !ok {
+			return
+		}
+		if again := appendAck(nil, &a); !bytes.Equal(again[2:], b[2:]) {
+			t.Fatalf("%x became %x", b, again)
+		}
+		var flight pace.Flight[int]
+		now := time.Unix(1e9, 0)
+		for i := range 100 {
+			flight.Send(i, 1, now)
+		}
+		n := 0
+		if _, ok := flight.Acknowledge(&a, now, func(pace.Packet[int]) { n++ }); ok != (a.Largest < 100) || n > 100 || flight.Bytes() != 100-n {
+			t.Fatalf("%v: %v, %d acknowledged, %d under way", a, ok, n, flight.Bytes())
+		}
+	})
+}
+
+// A peer that acknowledges what was never sent, or sends what is no packet, loses
+// its lane; the session and its streams live on.
+func TestLanePacketLies(t *testing.T) {
+	t.Parallel()
+	near, far := withLanes(t)
+	for name, packet := range map[string][]byte{
+		"false acknowledgement": appendAck(nil, &pace.Ack{Largest: 1 << 30, Runs: []uint16{1}}),
+		"short acknowledgement": appendHeader(nil, packetAck, 0),
+		"short data":            appendHeader(nil, packetData, 0),
+		"no number":             {bulkMark, packetProbe},
+	} {
+		eventually(t, "a lane on both sides", func() bool {
+			copyBulk(t, near, 256<<10)
+			return len(near.liveLanes()) > 0 && len(far.liveLanes()) > 0
+		})
+		l := near.liveLanes()[0]
+		if _, err := l.conn.dtls.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, name+": the end of the lane", func() bool {
+			select {
+			case <-l.conn.done:
+				return true
+			default:
+				return false
+			}
+		})
+	}
+	// Not known here, perhaps later; and data of a stream that is not open.
+	for _, packet := range [][]byte{appendHeader(nil, 99, 0), appendData(nil, 1, 65000, 1, []byte{2, 1})} {
+		for _, l := range near.liveLanes() {
+			_, _ = l.conn.dtls.Write(packet) // it may have ended
+		}
+	}
+	copyBulk(t, near, 1<<20)
+	for _, l := range []*Link{near, far} {
+		if err := l.Err(); err != nil {
+			t.Errorf("the session ended: %v", err)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package pace
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Whatever arrives of what was sent, and of what acknowledges it: each packet is
+// settled exactly once, nothing counts as acknowledged that did not arrive, and
+// nothing stays under way for ever.
+func TestFlight(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Unix(1e9, 0)
+		var f Flight[int]
+		var r Receipts
+		var way []uint32 // numbers that may arrive yet
+		var acks []Ack
+		arrived, settled := map[int]bool{}, map[int]bool{}
+		bytes := 0
+		settle := func(p Packet[int]) {
+			if settled[p.Item] {
+				t.Fatalf("packet %d is settled twice", p.Item)
+			}
+			settled[p.Item] = true
+			bytes -= p.Size
+		}
+		acked := func(p Packet[int]) {
+			if !arrived[p.Item] {
+				t.Fatalf("packet %d did not arrive", p.Item)
+			}
+			settle(p)
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"send": func(t *rapid.T) {
+				size := rapid.IntRange(1, 1500).Draw(t, "size")
+				way = append(way, f.Next())
+				f.Send(int(f.Next()), size, now)
+				bytes += size
+			},
+			"arrive": func(t *rapid.T) {
+				if len(way) == 0 {
+					t.Skip("nothing is under way")
+				}
+				i := rapid.IntRange(0, len(way)-1).Draw(t, "which")
+				arrived[int(way[i])] = true
+				r.Add(way[i], now)
+				if rapid.IntRange(0, 3).Draw(t, "again") > 0 {
+					way = append(way[:i], way[i+1:]...)
+				}
+			},
+			"lose": func(t *rapid.T) {
+				if len(way) > 0 {
+					i := rapid.IntRange(0, len(way)-1).Draw(t, "which")
+					way = append(way[:i], way[i+1:]...)
+				}
+			},
+			"answer": func(t *rapid.T) {
+				if len(r.runs) == 0 {
+					t.Skip("nothing has arrived")
+				}
+				a := r.Ack(now)
+				if len(a.Runs)%2 != 1 || len(a.Runs) > MaxRuns {
+					t.Fatalf("%d runs", len(a.Runs))
+				}
+				acks = append(acks, a)
+			},
+			"acknowledge": func(t *rapid.T) {
+				if len(acks) == 0 {
+					t.Skip("no acknowledgement")
+				}
+				i := rapid.IntRange(0, len(acks)-1).Draw(t, "which")
+				if rtt, ok := f.Acknowledge(&acks[i], now, acked); !ok || rtt < 0 {
+					t.Fatalf("%v: %v, %v", acks[i], rtt, ok)
+				}
+			},
+			"wait": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "time")))
+				f.Lost(now, settle)
+			},
+			"": func(t *rapid.T) {
+				if f.Bytes() != bytes {
+					t.Fatalf("%d bytes under way, want %d", f.Bytes(), bytes)
+				}
+			},
+		})
+		for range 10000 {
+			next := f.Lost(now, settle)
+			if next.IsZero() {
+				break
+			}
+			now = next
+		}
+		if f.Bytes() != 0 || len(settled) != int(f.Next()) {
+			t.Fatalf("%d of %d packets are settled, %d bytes are under way", len(settled), f.Next(), f.Bytes())
+		}
+	})
+}
+
+func TestFalseAcknowledgements(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for _, a := range []Ack{
+		{Largest: 0, Runs: []uint16{1}},
+		{Largest: 1<<32 - 1, Runs: []uint16{65535, 65535, 65535}},
+	} {
+		var f Flight[int]
+		if _, ok := f.Acknowledge(&a, now, func(Packet[int]) { t.Error("a packet that was never sent") }); ok {
+			t.Errorf("%v passes", a)
+		}
+	}
+	var f Flight[int]
+	f.Send(0, 1, now)
+	n := 0
+	for _, a := range []Ack{{Largest: 0, Runs: []uint16{65535, 1, 65535}}, {Largest: 0, Runs: []uint16{1}}} {
+		if _, ok := f.Acknowledge(&a, now, func(Packet[int]) { n++ }); !ok || n != 1 {
+			t.Errorf("%v: %v, %d acknowledged", a, ok, n)
+		}
+	}
+	if _, ok := f.Acknowledge(&Ack{Largest: 1, Runs: []uint16{1}}, now, func(Packet[int]) { n++ }); ok || n != 1 {
+		t.Error("packet 1 was never sent")
+	}
+}
+
+// A packet counts as lost when one that was sent noticeably later has arrived, and
+// not before.
+func TestReordering(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var f Flight[int]
+	for i := range 3 {
+		f.Send(i, 100, now.Add(time.Duration(i)*time.Millisecond))
+	}
+	f.Send(3, 100, now.Add(10*time.Millisecond))
+	var lost []int
+	note := func(p Packet[int]) { lost = append(lost, p.Item) }
+	later := now.Add(60 * time.Millisecond)
+	f.Acknowledge(&Ack{Largest: 1, Runs: []uint16{1}}, later, func(Packet[int]) {})
+	if f.Lost(later, note); lost != nil {
+		t.Errorf("%v are lost already", lost)
+	}
+	f.Acknowledge(&Ack{Largest: 3, Runs: []uint16{1}}, later, func(Packet[int]) {})
+	if f.Lost(later, note); !reflect.DeepEqual(lost, []int{0, 2}) {
+		t.Errorf("%v are lost", lost)
+	}
+}
+
+func TestReceipts(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var r Receipts
+	for _, n := range []uint32{0, 1, 2, 4, 7, 8, 5, 9} {
+		r.Add(n, now)
+	}
+	want := Ack{Largest: 9, Delay: time.Millisecond, Runs: []uint16{3, 1, 2, 1, 3}}
+	if got := r.Ack(now.Add(time.Millisecond)); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	r.Add(6, now)
+	r.Add(3, now)
+	if got := r.Ack(now); !reflect.DeepEqual(got.Runs, []uint16{10}) {
+		t.Errorf("%+v", got)
+	}
+	for n := uint32(1000); n < 2000; n += 2 {
+		r.Add(n, now)
+	}
+	if got := r.Ack(now); len(got.Runs) != MaxRuns || got.Largest != 1998 {
+		t.Errorf("%+v", got)
+	}
+}
