@@ -17,7 +17,7 @@ endef
 
 .DEFAULT_GOAL := build
 .PHONY: build test race short vet lint format check lab lab-hands fuzz cross man install clean ci help \
-        bench bench-connect bench-keystroke bench-relay bench-signaling bench-transfer soak-flood soak-slow soak-terminal acme
+        bench bench-connect bench-keystroke bench-relay bench-signaling bench-transfer bench-tui soak-flood soak-slow soak-terminal acme
 
 build: ## the binary, ./tandem
 	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
@@ -61,7 +61,7 @@ man: build ## the man page, into dist
 	mkdir -p $(DIST)
 	./tandem man >$(DIST)/tandem.1
 
-bench: bench-connect bench-keystroke bench-relay bench-signaling bench-transfer ## all benchmarks
+bench: bench-connect bench-keystroke bench-relay bench-signaling bench-transfer bench-tui ## all benchmarks
 
 bench-connect: ## join and shell to first prompt, direct and relayed, beside ssh; needs root
 	$(call bench,TestBenchConnect,./cmd/tandem)
@@ -91,6 +91,10 @@ bench-transfer: ## a file over lossy, thin and long links beside scp and rsync; 
 	$(call bench,TestBenchTransfer,./cmd/tandem)
 	$(call bench,TestBenchTransferLocal,./cmd/tandem)
 	$(call bench,TestBenchTransferKeys,./cmd/tandem)
+
+bench-tui: ## key to frame with 10,000 peers and 10,000 events a second; start, idle CPU, memory
+	$(call bench,TestBenchKeyToFrame,./tui)
+	$(call bench,TestBenchTUI,./cmd/tandem)
 
 install: build ## into PREFIX=/usr/local bin, below DESTDIR
 	install -D -m 755 tandem $(DESTDIR)$(PREFIX)/bin/tandem

@@ -51,7 +51,7 @@ func newDriven(t *testing.T, ascii bool) *driven {
 	run := func(work func(context.Context) tea.Msg) tea.Cmd {
 		return func() tea.Msg { return work(ended) }
 	}
-	d.root = newRoot(Config{Backend: d.b, Theme: theme.Options{Profile: termenv.ANSI256, ASCII: ascii}, Keys: theme.DefaultKeys(), Ends: true}, run, tuitest.Now())
+	d.root = newRoot(Config{Backend: d.b, Theme: theme.Options{Profile: termenv.ANSI256, ASCII: ascii}, Keys: theme.DefaultKeys(), Ends: func() bool { return true }}, run, tuitest.Now())
 	d.run(d.root.Init(), 0)
 	d.send(answered{state: tuitest.State(t, d.b)})
 	return d

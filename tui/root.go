@@ -31,7 +31,7 @@ type layer struct {
 // root is the model of the whole window.
 type root struct {
 	env           page.Env
-	ends          bool
+	ends          func() bool
 	width, height int
 	pages         []layer // the first is home
 	over          page.Page
@@ -416,7 +416,7 @@ func (m *root) quit() tea.Cmd {
 // cut is what quitting would cut off.
 func (m *root) cut() []string {
 	var cut []string
-	if m.ends {
+	if m.ends != nil && m.ends() {
 		for _, s := range m.state.Shares {
 			guests := 0
 			for _, g := range s.Guests {

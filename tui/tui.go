@@ -20,9 +20,9 @@ type Config struct {
 	Backend page.Backend
 	Theme   theme.Options
 	Keys    theme.Keys
-	// Ends says that shares and sessions end with this program, as their node runs
-	// in it.
-	Ends bool
+	// Ends reports whether shares and sessions end with this program, as their node
+	// runs in it; nil: they don't.
+	Ends func() bool
 	// Seat is the terminal that the person sits at.
 	Seat page.Seat
 	// First is the page to begin with, above home; nil is none.

@@ -20,7 +20,7 @@ func start(t *testing.T, b *tuitest.Backend, width, height int) *tuitest.Flow {
 	t.Helper()
 	w := newWork(t.Context())
 	t.Cleanup(w.Close)
-	c := Config{Backend: b, Theme: theme.Options{Profile: termenv.ANSI256}, Keys: theme.DefaultKeys(), Ends: true}
+	c := Config{Backend: b, Theme: theme.Options{Profile: termenv.ANSI256}, Keys: theme.DefaultKeys(), Ends: func() bool { return true }}
 	return tuitest.Start(t, newRoot(c, w.run, tuitest.Now()), width, height)
 }
 

@@ -36,6 +36,8 @@ type config struct {
 	Predict terminal.Prediction `koanf:"predict"`
 	// Clipboard lets programs in peers' terminals write to the clipboard.
 	Clipboard bool `koanf:"clipboard"`
+	// Theme is how the terminal UI looks: auto, dark, light or none.
+	Theme string `koanf:"theme"`
 }
 
 // readConfig reads config.toml in the configuration folder, then TANDEM_*
@@ -69,7 +71,7 @@ func readConfig(io stdio, home node.Home, f *flags) (config, error) {
 	if err := k.Load(mapProvider(flagged), nil); err != nil {
 		return config{}, err
 	}
-	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "ca_file": true, "log": true, "predict": true, "clipboard": true}
+	known := map[string]bool{"servers": true, "name": true, "insecure": true, "relay_only": true, "ca_file": true, "log": true, "predict": true, "clipboard": true, "theme": true}
 	for _, key := range k.Keys() {
 		if !known[key] {
 			return config{}, &session.Error{
@@ -115,11 +117,11 @@ func (p mapProvider) ReadBytes() ([]byte, error)    { return nil, errors.New("no
 func (p mapProvider) Read() (map[string]any, error) { return p, nil }
 
 // envProvider reads TANDEM_SERVERS (separated by commas or spaces),
-// TANDEM_NAME, TANDEM_INSECURE, TANDEM_RELAY_ONLY, TANDEM_LOG and
-// TANDEM_PREDICT and TANDEM_CLIPBOARD.
+// TANDEM_NAME, TANDEM_INSECURE, TANDEM_RELAY_ONLY, TANDEM_CA_FILE, TANDEM_LOG,
+// TANDEM_PREDICT, TANDEM_CLIPBOARD and TANDEM_THEME.
 func envProvider(env func(string) string) mapProvider {
 	m := mapProvider{}
-	for _, key := range []string{"name", "insecure", "relay_only", "ca_file", "log", "predict", "clipboard"} {
+	for _, key := range []string{"name", "insecure", "relay_only", "ca_file", "log", "predict", "clipboard", "theme"} {
 		if v := env("TANDEM_" + strings.ToUpper(key)); v != "" {
 			m[key] = v
 		}

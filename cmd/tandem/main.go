@@ -35,6 +35,7 @@ import (
 	"tandem/session"
 	"tandem/share/node"
 	"tandem/share/terminal"
+	"tandem/tui/quiet"
 )
 
 // stdio is what a verb reads, writes and looks up; tests give their own.
@@ -46,6 +47,7 @@ type stdio struct {
 }
 
 func main() {
+	quiet.Restore()
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signals = append(signals, syscall.SIGHUP)

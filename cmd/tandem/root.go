@@ -17,6 +17,8 @@ type flags struct {
 	// Only of verbs that open a terminal.
 	predict   string
 	clipboard bool
+	// Only of the terminal UI.
+	plain bool
 }
 
 // addTerminal is for verbs that open a terminal.
@@ -34,6 +36,7 @@ func newRoot(io stdio) *cobra.Command {
 		Long: strings.TrimSpace(`
 Put your terminal, folders and ports next to a colleague's, peer to peer.
 
+  tandem                       opens the terminal UI
   tandem share --terminal      prints a code and waits
   tandem join 4821-wolf-…      joins with it, from behind any NAT
 
@@ -49,7 +52,12 @@ enter a session.`),
 			}
 			return err
 		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !seated(io) {
+				return cmd.Help()
+			}
+			return runTUI(cmd.Context(), io, f)
+		},
 		SuggestionsMinimumDistance: 2,
 	}
 	p := root.PersistentFlags()
@@ -61,8 +69,9 @@ enter a session.`),
 		newShares(io, f), newLs(io, f), newOpen(io, f), newGet(io, f), newPut(io, f), newMkdir(io, f), newMv(io, f), newRm(io, f), newWatch(io, f), newMount(io, f),
 		newProxy(io, f), newSSHConfig(io, f), newSSHSubsystem(io),
 		newReplay(io, f), newLog(io, f), newPeers(io, f), newWhy(io, f), newDoctor(io, f),
-		newServer(io, f), newVersion(io, f),
+		newServer(io, f), newVersion(io, f), newTUI(io, f),
 	)
+	f.addPlain(root)
 	unwrap(root)
 	return root
 }
