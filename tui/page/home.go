@@ -214,6 +214,8 @@ func (h *HomePage) key(msg tea.KeyMsg) tea.Cmd {
 		return Send(Open{NewStart(h.env)})
 	case key.Matches(msg, h.keys.join):
 		return Send(Open{NewJoin(h.env)})
+	case key.Matches(msg, h.keys.tour) && h.env.Demo != nil:
+		return Send(Open{NewTour(h.env)})
 	}
 	for _, e := range h.env.Entries {
 		if key.Matches(msg, e.Key) && !e.Peer {
@@ -273,6 +275,9 @@ func (h *HomePage) Keys() []key.Binding {
 	keys := []key.Binding{h.keys.start, h.keys.join, h.env.Keys.Open, h.env.Keys.Filter}
 	if h.filter.Value() != "" {
 		keys = append(keys, h.keys.clear)
+	}
+	if h.env.Demo != nil {
+		keys = append(keys, h.keys.tour)
 	}
 	for _, e := range h.env.Entries {
 		if !e.Peer {
@@ -338,8 +343,10 @@ func (h *HomePage) welcome() string {
 		t.Title.Render("Nobody is here yet."), "",
 		k(h.keys.start, "start a session: share a terminal or a folder by a code"),
 		k(h.keys.join, "join one with the code that somebody gave you"),
-		k(h.keys.tour, "take a tour of two minutes with a peer on this machine"),
 		k(h.env.Keys.Help, "what the keys do"),
+	}
+	if h.env.Demo != nil {
+		lines = append(lines, k(h.keys.tour, "take a tour of two minutes with a peer on this machine"))
 	}
 	return widget.Center(strings.Join(lines, "\n"), h.width, max(0, h.height-h.top()))
 }

@@ -70,6 +70,8 @@ type Env struct {
 	Seat Seat
 	// Transfers are the copies that were asked for on any page.
 	Transfers *work.Transfers
+	// Demo starts a second device for the tour; nil: there is no tour.
+	Demo func(ctx context.Context) (Demo, error)
 	// Run makes a Cmd of work that waits: its context ends with the program, which
 	// waits for it.
 	Run func(work func(ctx context.Context) tea.Msg) tea.Cmd
