@@ -46,7 +46,7 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.node, err = node.StartGuest(ctx, node.Config{Name: "demo", Dir: d.dir}); err != nil {
+	if d.node, err = node.StartGuest(ctx, node.Config{Name: "demo"}); err != nil {
 		return err
 	}
 	status, err := d.node.StartShare(ctx, node.Share{

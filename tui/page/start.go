@@ -150,7 +150,7 @@ func expand(dir string) (string, error) {
 
 // share is what the form says, or the item that is wrong.
 func (s *Start) share() (node.Share, *widget.Item) {
-	share := node.Share{Expires: lifetimes[s.expires.Chosen].time}
+	share := node.Share{Expires: lifetimes[s.expires.Chosen].time, Always: s.approve.Chosen == 1}
 	if s.terminal.Chosen == 0 {
 		share.Terminal, share.ViewOnly = true, s.typing.Chosen == 1
 		share.Command = strings.Fields(s.program.Value())

@@ -13,6 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/muesli/termenv"
 
+	"tandem/session"
 	"tandem/tui/page"
 	"tandem/tui/theme"
 	"tandem/tui/work"
@@ -38,6 +39,9 @@ func Env(t testing.TB, b page.Backend, look theme.Theme) page.Env {
 	t.Helper()
 	return page.Env{
 		Backend: b, Theme: look, Keys: theme.DefaultKeys(), Now: Now(), State: State(t, b), Transfers: work.NewTransfers(work.FolderCopier(b)),
+		Demo: func(context.Context) (page.Demo, error) {
+			return nil, session.Errorf("demo", session.Unavailable, "there is none in tests")
+		},
 		Run: func(work func(context.Context) tea.Msg) tea.Cmd {
 			return func() tea.Msg { return work(t.Context()) }
 		},
