@@ -77,7 +77,9 @@
 //
 // Lines that leave the main screen at its top become history, of which the host
 // keeps the newest 5000 or 256 Ki cells. They are numbered in that order. A viewer
-// gets some when it comes late, before the SNAPSHOT, and can ask for more.
+// gets some when it comes late, before the SNAPSHOT, and can ask for more. When the
+// width changes the main screen's text is wrapped anew, for which lines come back
+// from history or go there: the newest then have other numbers.
 //
 // # Frames
 //

@@ -111,10 +111,12 @@ func (t *terminal) advance(limit uint64) {
 		if f.at < t.ring.start() {
 			t.loseTrack()
 		}
-		for len(f.marks) > 0 && f.marks[0].offset <= f.at {
+		if len(f.marks) > 0 && f.marks[0].offset <= f.at {
 			size := f.marks[0].size
-			f.screen.Resize(int(size.Cols), int(size.Rows))
 			f.marks = f.marks[1:]
+			t.mu.Unlock()
+			f.screen.Resize(int(size.Cols), int(size.Rows)) // takes a while: history may have to be wrapped anew
+			continue
 		}
 		to := min(limit, t.ring.end)
 		if len(f.marks) > 0 {

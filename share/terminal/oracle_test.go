@@ -3,6 +3,7 @@
 package terminal
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -40,7 +41,7 @@ func newPane(t *testing.T, size Size) *pane {
 		"stty raw -echo; exec cat "+fifo)
 	t.Cleanup(func() { _ = exec.Command("tmux", "-S", p.socket, "kill-server").Run() })
 	p.tmux("set-option", "-g", "status", "off")
-	p.tmux("resize-window", "-x", fmt.Sprint(size.Cols), "-y", fmt.Sprint(size.Rows))
+	p.resize(size)
 	feed, err := os.OpenFile(fifo, os.O_RDWR, 0) // which waits for nobody
 	if err != nil {
 		t.Fatal(err)
@@ -64,9 +65,16 @@ func (p *pane) tmux(args ...string) string {
 // shows is what a reset pane shows after output, and what state it is in.
 func (p *pane) shows(output []byte) string {
 	p.t.Helper()
+	p.write([]byte("\x1b[?47l\x1bc\x1b[3J"))
+	return p.write(output)
+}
+
+// write is what the pane shows after more output, and what state it is in.
+func (p *pane) write(output []byte) string {
+	p.t.Helper()
 	p.marks++
 	mark := fmt.Sprintf("mark %d", p.marks)
-	if _, err := p.feed.Write(append(append([]byte("\x1b[?47l\x1bc\x1b[3J"), output...), "\x18\x1b]2;"+mark+"\x1b\\"...)); err != nil {
+	if _, err := p.feed.Write(append(bytes.Clone(output), "\x18\x1b]2;"+mark+"\x1b\\"...)); err != nil {
 		p.t.Fatal(err)
 	}
 	state := "#{cursor_x},#{cursor_y} shown #{cursor_flag} alternate #{alternate_on} insert #{insert_flag} keypad #{keypad_flag} keys #{keypad_cursor_flag}" +
@@ -79,6 +87,24 @@ func (p *pane) shows(output []byte) string {
 		return title == mark
 	})
 	return looks(got)
+}
+
+// text is the rows that the pane has and has had, down to the cursor's, with
+// their attributes, and the cursor's column.
+func (p *pane) text() (rows []string, column string) {
+	p.t.Helper()
+	cursor, capture, _ := strings.Cut(p.tmux("display-message", "-p", "#{cursor_x} #{history_size} #{cursor_y}", ";", "capture-pane", "-e", "-p", "-S", "-"), "\n")
+	var history, y int
+	if _, err := fmt.Sscan(cursor, &column, &history, &y); err != nil {
+		p.t.Fatal(err)
+	}
+	rows = strings.SplitAfter(looks(capture), "--\n")
+	return rows[:history+y+1], column
+}
+
+func (p *pane) resize(s Size) {
+	p.t.Helper()
+	p.tmux("resize-window", "-x", fmt.Sprint(s.Cols), "-y", fmt.Sprint(s.Rows))
 }
 
 // looks makes every cell of a capture tell its attributes, and drops the blanks
@@ -124,19 +150,26 @@ func looks(capture string) string {
 	return b.String()
 }
 
-// TestSnapshotsInTmux: wherever the output is cut, a snapshot and the rest show
-// what the whole does. TANDEM_HISTORIES=600 compares so many random histories
-// instead of a few; always the same ones, so that a failure comes again.
-func TestSnapshotsInTmux(t *testing.T) {
-	histories := 5
-	if text := os.Getenv("TANDEM_HISTORIES"); text != "" {
-		var err error
-		if histories, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
+// histories is how many random histories are compared: TANDEM_HISTORIES if that
+// is set, or a few. They are always the same ones, so that a failure comes again.
+func histories(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("TANDEM_HISTORIES")
+	if text == "" {
+		return 5
 	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestSnapshotsInTmux: wherever the output is cut, a snapshot and the rest show
+// what the whole does.
+func TestSnapshotsInTmux(t *testing.T) {
 	p := newPane(t, size80)
-	for seed := range histories {
+	for seed := range histories(t) {
 		compareCuts(t, p, scribble(rand.New(rand.NewPCG(uint64(seed), 0)), 40))
 	}
 }

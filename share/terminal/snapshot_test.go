@@ -164,12 +164,25 @@ func (m *mirror) look() string {
 }
 
 // look is what a screen shows, but for which rows are one line: that is not to
-// be told of lines that have been drawn over. A change of width forgets it.
+// be told of lines that have been drawn over.
 func look(s *vt.Screen) []byte {
+	snapshot := s.Snapshot(MaxSnapshot)
 	cols, rows := s.Size()
-	s.Resize(cols+1, rows)
-	s.Resize(cols, rows)
-	return s.Snapshot(MaxSnapshot)
+	unjoined := vt.New(cols, rows)
+	// The cursors are seen by what they write.
+	_, _ = unjoined.Write(append(snapshot, "\x18<\x1b8>"...))
+	var shown []byte
+	_, first, end := unjoined.Rows()
+	for n := first; n < end; n++ {
+		cells, _ := unjoined.AppendRow(nil, n)
+		shown = fmt.Appendf(shown, "%v\n", cells)
+	}
+	// The other screen, and what else there is. Line feeds take lines apart.
+	_, _ = unjoined.Write([]byte("\x1b[?1049l\x1b[?47l\x1b[?6l\x1b[r"))
+	for y := range rows - 1 {
+		_, _ = unjoined.Write(fmt.Appendf(nil, "\x1b[%dH\n", y+1))
+	}
+	return append(shown, unjoined.Snapshot(MaxSnapshot)...)
 }
 
 // scribble makes output that draws all over a screen.

@@ -53,6 +53,7 @@ type cell struct {
 type line struct {
 	cells   []cell
 	wrapped bool // the text goes on in the next row
+	cleared bool // it was cleared away, into history, and doesn't come back by itself
 }
 
 func (l *line) at(x int) cell {

@@ -159,6 +159,7 @@ func (s *Screen) keepScreen() {
 		used--
 	}
 	for y, l := range s.main.lines[:used] {
+		l.cleared = true
 		s.history.push(l)
 		s.main.lines[y] = &line{}
 	}

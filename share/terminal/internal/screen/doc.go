@@ -17,6 +17,9 @@
 // scheme. Lines that leave the main screen at its top are kept as history up
 // to a limit.
 //
+// When the width changes, the main screen's text is wrapped anew, so that
+// nothing is lost while somebody looks at it through a small window.
+//
 // Not followed are left and right margins, rectangles, protected cells,
 // double-width lines and images. Where terminals differ, Screen does as tmux
 // does (3.3), and as xterm where tmux doesn't know a sequence.

@@ -51,6 +51,16 @@ func (h *history) pop() *line {
 	return l
 }
 
+// popBegun gives back the lines of a text that the newest line doesn't end,
+// oldest first.
+func (h *history) popBegun() (lines []*line) {
+	for h.len() > 0 && h.at(h.len()-1).wrapped {
+		lines = append(lines, h.pop())
+	}
+	slices.Reverse(lines)
+	return lines
+}
+
 // clear drops all lines; numbers go on.
 func (h *history) clear() {
 	h.gone += uint64(h.len())

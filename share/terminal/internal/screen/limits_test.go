@@ -99,10 +99,10 @@ func TestResizeStorm(t *testing.T) {
 			}
 			cols, rows := size.Draw(t, "cols"), size.Draw(t, "rows")
 			s.Resize(cols, rows)
+			snapshot := s.Snapshot(noLimit)
 			if len(s.main.lines) != rows || len(s.alt.lines) != rows || s.cur.x >= cols || s.cur.y >= rows {
 				t.Fatalf("%d and %d rows, cursor %+v, want %d by %d", len(s.main.lines), len(s.alt.lines), s.cur.position, cols, rows)
 			}
-			snapshot := s.Snapshot(noLimit)
 			late := New(cols, rows)
 			if _, err := late.Write(snapshot); err != nil {
 				t.Fatal(err)

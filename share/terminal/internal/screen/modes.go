@@ -62,6 +62,7 @@ func (s *Screen) setPrivate(mode int, on bool) {
 			s.setAlternate(mode)
 		} else {
 			s.setAlternate(0)
+			s.fitMain(&s.cur)
 		}
 	case 1048:
 		if on {
@@ -76,6 +77,7 @@ func (s *Screen) setPrivate(mode int, on bool) {
 			s.entry = &entry
 			s.setAlternate(mode)
 		case !on && s.alternate != 0:
+			s.fitMain(s.entry)
 			s.setAlternate(0)
 			s.restore(s.entry)
 			s.entry = nil

@@ -40,12 +40,16 @@ func newRenderer(s *Screen) *renderer {
 
 func (r *renderer) snapshot() {
 	s := r.s
+	s.fitMain(s.entry)
 	savedOn := &s.main
 	if s.savedOnAlt && s.alternate != 0 {
 		savedOn = &s.alt
 	}
 	s.settle(savedOn, s.saved)
 	s.settle(&s.main, s.entry)
+	if s.attracted(s.line(), max(s.before(), 0)) || s.attracted(s.line(), s.cur.x) {
+		s.last = 0 // writing it again would join it with the one before
+	}
 	s.settle(s.active(), &s.cur)
 	r.drawGrid(&s.main, true)
 	if s.top != 0 || s.bottom != s.rows-1 {

@@ -1,9 +1,6 @@
 package screen
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Screen is a terminal's state. It is not safe for concurrent use.
 type Screen struct {
@@ -11,6 +8,7 @@ type Screen struct {
 	parser     parser
 
 	main, alt   grid
+	mainCols    int // what the main screen's lines are wrapped at; it is fitted when it is shown
 	alternate   int // the mode that chose the alternate screen: 47, 1047, 1049, or 0
 	history     history
 	cur         cursor
@@ -54,7 +52,7 @@ func (s *Screen) Reset() {
 
 // reset makes everything but size, parser and history new.
 func (s *Screen) reset() {
-	*s = Screen{cols: s.cols, rows: s.rows, parser: s.parser, history: s.history}
+	*s = Screen{cols: s.cols, rows: s.rows, mainCols: s.cols, parser: s.parser, history: s.history}
 	s.main, s.alt = newGrid(s.rows), newGrid(s.rows)
 	s.cur, s.bottom = home(), s.rows-1
 	s.private, s.colours = make(map[int]bool), make(map[string]string)
@@ -93,98 +91,6 @@ func (s *Screen) Write(p []byte) (n int, err error) {
 		}
 	}
 	return n, nil
-}
-
-// Resize changes the size in cells. Lines are cut, not wrapped anew; rows that
-// the main screen loses at its top go into history and come back from there.
-func (s *Screen) Resize(cols, rows int) {
-	cols, rows = max(cols, 1), max(rows, 1)
-	if cols == s.cols && rows == s.rows {
-		return
-	}
-	if cols != s.cols {
-		for _, g := range []*grid{&s.main, &s.alt} {
-			for _, l := range g.lines {
-				l.split(cols)
-				l.cells = l.cells[:min(len(l.cells), cols)]
-				l.wrapped = false
-			}
-		}
-		s.cols = cols
-		s.resetTabs()
-	}
-	move := s.resizeMain(rows)
-	altMove := s.resizeAlt(rows)
-	shown, saved := move, move
-	if s.alternate != 0 {
-		shown = altMove
-	}
-	if s.savedOnAlt {
-		saved = altMove
-	}
-	s.fixSaved(s.entry, move, rows)
-	s.fixSaved(s.saved, saved, rows)
-	s.rows, s.top, s.bottom = rows, 0, rows-1
-	s.cur.y = min(max(s.cur.y+shown, 0), rows-1)
-	s.cur.x = min(s.cur.x, cols-1)
-	s.cur.pending, s.last = false, 0
-}
-
-func (s *Screen) fixSaved(c *cursor, move, rows int) {
-	if c != nil {
-		c.y = min(max(c.y+move, 0), rows-1)
-		c.x = min(c.x, s.cols-1)
-		c.pending = false
-	}
-}
-
-// resizeMain gives the main screen its rows and says how far the text moved.
-// Empty rows below the cursor go first, then those at the top.
-func (s *Screen) resizeMain(rows int) (move int) {
-	g := &s.main
-	cursor := s.cur.y
-	if s.alternate != 0 {
-		cursor = 0
-		if s.entry != nil {
-			cursor = s.entry.y
-		}
-	}
-	for len(g.lines) > rows && len(g.lines)-1 > cursor {
-		g.lines = g.lines[:len(g.lines)-1]
-	}
-	for len(g.lines) > rows {
-		s.history.push(g.lines[0])
-		g.lines = g.lines[1:]
-		move--
-	}
-	for len(g.lines) < rows {
-		l := s.history.pop()
-		if l == nil {
-			break
-		}
-		l.split(s.cols)
-		l.cells = l.cells[:min(len(l.cells), s.cols)]
-		g.lines = slices.Insert(g.lines, 0, l)
-		move++
-	}
-	for len(g.lines) < rows {
-		g.lines = append(g.lines, &line{})
-	}
-	g.lines = slices.Clip(g.lines)
-	return move
-}
-
-func (s *Screen) resizeAlt(rows int) (move int) {
-	g := &s.alt
-	if s.alternate != 0 && s.cur.y >= rows {
-		move = rows - 1 - s.cur.y
-		g.lines = g.lines[-move:]
-	}
-	for len(g.lines) < rows {
-		g.lines = append(g.lines, &line{})
-	}
-	g.lines = slices.Clip(g.lines[:rows])
-	return move
 }
 
 func (s *Screen) resetTabs() {
