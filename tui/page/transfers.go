@@ -54,7 +54,7 @@ func DescribeEnd(s work.Status) (string, Level) {
 			text += fmt.Sprintf(", %d kept", s.Total.Kept)
 		}
 		if s.Total.Skipped > 0 {
-			text += fmt.Sprintf(", %d links or special files skipped", s.Total.Skipped)
+			text += ", " + widget.Count(s.Total.Skipped, "link or special file") + " skipped"
 		}
 		return text + ".", Good
 	case work.Failed:
@@ -68,6 +68,9 @@ func DescribeEnd(s work.Status) (string, Level) {
 
 // describeItems names what a job copies.
 func describeItems(j work.Job) string {
+	if len(j.Items) == 1 && j.Items[0] == "" { // all of it
+		return widget.Clean(j.Share)
+	}
 	if len(j.Items) == 1 {
 		return widget.Clean(j.Items[0])
 	}
@@ -317,9 +320,12 @@ func (t *TransfersPage) bar(s work.Status) string {
 
 // describeProgress is how far a copy is, in numbers.
 func describeProgress(s work.Status) string {
-	text := widget.Bytes(uint64(max(s.Progress.BytesDone, 0)))
-	if s.Stage != work.Done {
-		text += " of " + widget.Bytes(uint64(max(s.Progress.Bytes, 0)))
+	text := ""
+	switch {
+	case s.Stage == work.Done:
+		text = widget.Bytes(uint64(max(s.Total.Bytes, 0)))
+	case s.Progress.Bytes > 0 || s.Stage == work.Running:
+		text = widget.Bytes(uint64(max(s.Progress.BytesDone, 0))) + " of " + widget.Bytes(uint64(max(s.Progress.Bytes, 0)))
 	}
 	if s.Rate > 0 {
 		text += ", " + widget.Bytes(uint64(s.Rate)) + "/s"
@@ -366,7 +372,7 @@ func describeSaved(s work.Status) string {
 		parts = append(parts, fmt.Sprintf("%d kept as they were", s.Total.Kept))
 	}
 	if s.Total.Skipped > 0 {
-		parts = append(parts, fmt.Sprintf("%d links or special files skipped", s.Total.Skipped))
+		parts = append(parts, widget.Count(s.Total.Skipped, "link or special file")+" skipped")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -376,7 +382,11 @@ func describeConflict(c work.Conflict, now time.Time) string {
 	one := func(e work.Entry) string {
 		text := widget.Bytes(uint64(max(e.Size, 0)))
 		if !e.Time.IsZero() && !now.IsZero() {
-			text += ", " + widget.Ago(now.Sub(e.Time)) + " old"
+			if ago := widget.Ago(now.Sub(e.Time)); ago == "now" {
+				text += ", just written"
+			} else {
+				text += ", " + ago + " old"
+			}
 		}
 		return text
 	}

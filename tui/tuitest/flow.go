@@ -181,6 +181,11 @@ func (f *Flow) Finished() {
 // Back work, and other messages for the root are noted. Package tui's tests have
 // the real root.
 type Window struct {
+	// Begin is run beside the page; Again is what follows a message that goes to
+	// every page.
+	Begin tea.Cmd
+	Again func(tea.Msg) tea.Cmd
+
 	stack []page.Page
 	size  tea.WindowSizeMsg
 	mu    sync.Mutex
@@ -198,7 +203,7 @@ func (w *Window) Said() []tea.Msg {
 }
 
 // Init begins the page.
-func (w *Window) Init() tea.Cmd { return w.stack[0].Init() }
+func (w *Window) Init() tea.Cmd { return tea.Batch(w.stack[0].Init(), w.Begin) }
 
 // Update plays the root.
 func (w *Window) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
@@ -229,6 +234,9 @@ func (w *Window) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return w, cmd
 	default:
 		var cmds []tea.Cmd
+		if w.Again != nil {
+			cmds = append(cmds, w.Again(msg))
+		}
 		for i := range w.stack {
 			var cmd tea.Cmd
 			w.stack[i], cmd = w.stack[i].Update(msg)

@@ -17,6 +17,12 @@ import (
 func Settle(t testing.TB, p page.Page, texts ...string) page.Page {
 	t.Helper()
 	p.SetSize(80, 21)
+	return Pump(t, p, p.Init(), texts...)
+}
+
+// Pump gives a page what cmd and its own Cmds return until it shows all of texts.
+func Pump(t testing.TB, p page.Page, first tea.Cmd, texts ...string) page.Page {
+	t.Helper()
 	messages := make(chan tea.Msg)
 	run := func(cmd tea.Cmd) {
 		if cmd == nil {
@@ -29,7 +35,7 @@ func Settle(t testing.TB, p page.Page, texts ...string) page.Page {
 			}
 		}()
 	}
-	run(p.Init())
+	run(first)
 	deadline := time.After(patience)
 	for {
 		view, missing := ansi.Strip(p.View()), ""

@@ -186,10 +186,13 @@ func (t *Transfers) work(ctx context.Context, j *job) {
 			Progress: func(p folder.Progress) { t.progress(j, p) },
 		})
 		t.update(func() {
+			j.Total = sum(j.Total, summary)
+			if ctx.Err() != nil {
+				return // the item goes on another time
+			}
 			j.Item++
 			j.before += j.Progress.BytesDone
 			j.Progress.BytesDone, j.Progress.Bytes = 0, 0
-			j.Total = sum(j.Total, summary)
 		})
 		if err != nil && failed == nil {
 			failed = err
@@ -202,7 +205,8 @@ func (t *Transfers) work(ctx context.Context, j *job) {
 		canceled := ctx.Err() != nil
 		j.Elapsed += t.now().Sub(j.began)
 		j.cancel, j.answer = nil, nil
-		j.Progress.BytesDone, j.Progress.Bytes = j.before, max(j.before, j.Progress.Bytes)
+		j.Progress.BytesDone += j.before
+		j.Progress.Bytes += j.before
 		switch {
 		case canceled && j.want != Failed:
 			j.Stage = j.want

@@ -1,0 +1,181 @@
+package page
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"strings"
+	"unicode/utf8"
+
+	_ "image/gif"  // previews of images
+	_ "image/jpeg" // previews of images
+	_ "image/png"  // previews of images
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tandem/session"
+	"tandem/tui/theme"
+	"tandem/tui/widget"
+	"tandem/tui/work"
+)
+
+const (
+	// maxText and maxImage are how much of a file is read to be shown, in bytes.
+	maxText  = 64 << 10
+	maxImage = 8 << 20
+	// maxPixels is how large an image is decoded: a small file may say that it is huge.
+	maxPixels = 24 << 20
+)
+
+// preview shows the beginning of a file.
+type preview struct {
+	open   bool
+	turn   int
+	title  string
+	entry  work.Entry
+	lines  []string
+	image  image.Image
+	about  string
+	err    error
+	ready  bool
+	scroll int
+
+	width, height int
+}
+
+// previewed is the beginning of a file.
+type previewed struct {
+	show  *preview
+	turn  int
+	lines []string
+	image image.Image
+	about string
+	err   error
+}
+
+// preview reads the file under the cursor.
+func (f *FilesPage) preview() tea.Cmd {
+	p := f.active()
+	e, ok := p.under()
+	if !ok || e.Dir {
+		return nil
+	}
+	f.show = preview{open: true, turn: f.show.turn + 1, title: e.Name, entry: e}
+	f.arrange()
+	show, turn, at, files := &f.show, f.show.turn, p.files.Join(p.dir, e.Name), p.files
+	verb := ""
+	if p.remote {
+		verb = fmt.Sprintf("tandem get %s:%s -", f.of.Alias(), shellWord(at))
+	}
+	return tea.Batch(Send(Verb{verb}), f.env.Run(func(ctx context.Context) tea.Msg {
+		if e.Size == 0 && e.Other == "" {
+			return previewed{show: show, turn: turn, about: "It is empty."}
+		}
+		head, err := files.Head(ctx, at, maxText)
+		if err != nil {
+			return previewed{show: show, turn: turn, err: err}
+		}
+		if config, format, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
+			return showImage(ctx, files, at, e, config, format, previewed{show: show, turn: turn})
+		}
+		lines, about := textLines(head, e.Size)
+		return previewed{show: show, turn: turn, lines: lines, about: about}
+	}))
+}
+
+// showImage reads an image, if it isn't too large.
+func showImage(ctx context.Context, files work.Folder, at string, e work.Entry, config image.Config, format string, p previewed) tea.Msg {
+	p.about = fmt.Sprintf("%s image, %d by %d pixels, %s", format, config.Width, config.Height, widget.Bytes(uint64(max(e.Size, 0))))
+	if e.Size > maxImage || config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
+		return p
+	}
+	all, err := files.Head(ctx, at, maxImage)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	if p.image, _, err = image.Decode(bytes.NewReader(all)); err != nil {
+		p.image, p.about = nil, p.about+"; it is damaged"
+	}
+	return p
+}
+
+// textLines makes a file's beginning fit to be shown, if it is text.
+func textLines(head []byte, size int64) (lines []string, about string) {
+	kind := widget.Bytes(uint64(max(size, 0)))
+	cut := head
+	for i := 0; i < utf8.UTFMax && len(cut) > 0 && !utf8.Valid(cut); i++ {
+		cut = cut[:len(cut)-1] // the last character may be cut in two
+	}
+	if bytes.IndexByte(head, 0) >= 0 || len(cut) == 0 || !utf8.Valid(cut) {
+		return nil, "It is no text: " + kind
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(cut), "\n"), "\n") {
+		line = strings.ReplaceAll(strings.TrimSuffix(line, "\r"), "\t", "    ")
+		lines = append(lines, widget.Clean(line))
+	}
+	about = kind
+	if int64(len(head)) < size {
+		about += fmt.Sprintf(", of which these are the first %s", widget.Bytes(uint64(len(head))))
+	}
+	return lines, about
+}
+
+func (p *preview) take(msg previewed) {
+	if msg.show != p || msg.turn != p.turn {
+		return
+	}
+	p.lines, p.image, p.about, p.err, p.ready = msg.lines, msg.image, msg.about, msg.err, true
+}
+
+func (p *preview) setSize(width, height int) { p.width, p.height = width, height }
+
+func (p *preview) key(msg tea.KeyMsg, keys theme.Keys) {
+	page := max(p.height-3, 1)
+	switch {
+	case msg.String() == "v", msg.String() == "q", key.Matches(msg, keys.Back):
+		p.open = false
+	case key.Matches(msg, keys.Up):
+		p.scroll--
+	case key.Matches(msg, keys.Down):
+		p.scroll++
+	case key.Matches(msg, keys.PageUp):
+		p.scroll -= page
+	case key.Matches(msg, keys.PageDown):
+		p.scroll += page
+	case key.Matches(msg, keys.Top):
+		p.scroll = 0
+	case key.Matches(msg, keys.Bottom):
+		p.scroll = len(p.lines)
+	}
+	p.scroll = min(max(p.scroll, 0), max(len(p.lines)-page, 0))
+}
+
+// view draws the preview.
+func (p *preview) view(look theme.Theme) string {
+	height := max(p.height-2, 0)
+	head := look.Title.Render(widget.Cut(" "+widget.Clean(p.title), p.width, look.Glyphs.Ellipsis))
+	foot := look.Dim.Render(widget.Cut(" "+p.about, p.width, look.Glyphs.Ellipsis))
+	body := ""
+	switch {
+	case !p.ready:
+		body = widget.Center(look.Dim.Render("Reading"+look.Glyphs.Ellipsis), p.width, height)
+	case p.err != nil:
+		_, why := session.Public(p.err)
+		body = widget.Center(look.Bad.Render(strings.Join(widget.Wrap(widget.Clean(why), max(p.width-2, 8)), "\n")), p.width, height)
+	case p.image != nil && !look.ASCII && look.Name != theme.None:
+		body = widget.Center(widget.Image(p.image, look.Profile, p.width, height), p.width, height)
+	case p.lines == nil:
+		body = widget.Center(look.Dim.Render(strings.Join(widget.Wrap(p.about, max(p.width-2, 8)), "\n")), p.width, height)
+	default:
+		lines := p.lines[min(p.scroll, len(p.lines)):]
+		shown := make([]string, 0, height)
+		for _, l := range lines[:min(len(lines), height)] {
+			shown = append(shown, " "+widget.Cut(l, p.width-1, look.Glyphs.Ellipsis))
+		}
+		body = strings.Join(shown, "\n")
+	}
+	return widget.Fit(head+"\n"+widget.Fit(body, p.width, height)+"\n"+foot, p.width, p.height)
+}
