@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 
 	"tandem/session"
 )
@@ -18,8 +19,14 @@ func (c *Client) Remove(ctx context.Context, path string) (trash string, err err
 	}
 	err = converse(ctx, c.opener, c.share, Write, func(cn *conn) error {
 		rep, err := cn.do(request{Op: opRemove, Path: path}, nil)
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(rep.Trash, trashDir+"/") || !strings.HasSuffix(rep.Trash, "/"+path) || len(rep.Trash) > len(trashDir)+maxPath+maxName {
+			return forged("the peer has put it where no trash is")
+		}
 		trash = session.Printable(rep.Trash)
-		return err
+		return nil
 	})
 	return trash, err
 }
@@ -94,13 +101,19 @@ func (c *Client) Watch(ctx context.Context, path string, recursive bool, ready f
 			if ready != nil {
 				ready()
 			}
-			return readChanges(b, path, each)
+			return readChanges(b, watchedBelow{path, recursive}, each)
 		})
 		return err
 	})
 }
 
-func readChanges(b *body, base string, each func([]Change) error) error {
+// watchedBelow is what a watch asked for.
+type watchedBelow struct {
+	base      string
+	recursive bool
+}
+
+func readChanges(b *body, asked watchedBelow, each func([]Change) error) error {
 	for {
 		raw, err := b.block()
 		if errors.Is(err, io.EOF) {
@@ -114,7 +127,7 @@ func readChanges(b *body, base string, each func([]Change) error) error {
 			return violation("changes are not valid JSON")
 		}
 		for _, ch := range block.Changes {
-			if err := ch.check(base); err != nil {
+			if err := ch.check(asked); err != nil {
 				return err
 			}
 		}
@@ -125,15 +138,22 @@ func readChanges(b *body, base string, each func([]Change) error) error {
 }
 
 // check refuses a change that is not one of those asked for.
-func (ch Change) check(base string) error {
+func (ch Change) check(asked watchedBelow) error {
 	if err := checkPath(ch.Path); err != nil || ch.Path == "" {
 		return forged("the peer tells of a change where nothing can be")
 	}
 	if _, name := split(ch.Path); ch.Entry.Name != name || ch.Entry.Size < 0 {
 		return forged("the peer tells of a change that makes no sense")
 	}
-	if ch.Path != base && base != "" && !within(ch.Path, base) {
-		return forged("the peer tells of a change elsewhere")
+	rest := ch.Path
+	if asked.base != "" && ch.Path != asked.base {
+		if !within(ch.Path, asked.base) {
+			return forged("the peer tells of a change elsewhere")
+		}
+		rest = ch.Path[len(asked.base)+1:]
+	}
+	if !asked.recursive && ch.Path != asked.base && strings.Contains(rest, "/") {
+		return forged("the peer tells of a change further down")
 	}
 	switch ch.Kind {
 	case Created, Changed, Removed:

@@ -12,9 +12,6 @@ import (
 // fileError is err, from the file system, about path: with a kind, and without
 // anything that says where on the disk the share is.
 func fileError(op, path string, err error) error {
-	if path == "" {
-		path = "the folder"
-	}
 	kind, text := session.Internal, "failed"
 	var se *session.Error
 	switch {
@@ -24,7 +21,9 @@ func fileError(op, path string, err error) error {
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		kind, text = session.NotFound, "is not there"
-	case errors.Is(err, fs.ErrExist), errors.Is(err, syscall.ENOTEMPTY):
+	case errors.Is(err, syscall.ENOTEMPTY): // which package fs takes for ErrExist
+		kind, text = session.Exists, "is not empty"
+	case errors.Is(err, fs.ErrExist):
 		kind, text = session.Exists, "is there already"
 	case errors.Is(err, syscall.ENOSPC), isQuota(err):
 		kind, text = session.NoSpace, "does not fit: the disk is full"
@@ -39,7 +38,15 @@ func fileError(op, path string, err error) error {
 	case errors.Is(err, syscall.EFBIG):
 		kind, text = session.TooLarge, "is too large for the disk"
 	}
-	return &session.Error{Op: op, Kind: kind, Text: session.Printable(path) + " " + text, Err: &detail{err}}
+	return &session.Error{Op: op, Kind: kind, Text: shown(path) + " " + text, Err: &detail{err}}
+}
+
+// shown is how a path is called in an error.
+func shown(path string) string {
+	if path == "" {
+		return "the folder"
+	}
+	return session.Printable(path)
 }
 
 // detail keeps a cause for errors.Is without its words, which may name paths of
@@ -50,5 +57,5 @@ func (d *detail) Error() string { return "" }
 func (d *detail) Unwrap() error { return d.err }
 
 func unsupported(path string) error {
-	return session.Errorf("folder", session.Unsupported, "%s is not a regular file or folder", session.Printable(path))
+	return session.Errorf("folder", session.Unsupported, "%s is not a regular file or folder", shown(path))
 }

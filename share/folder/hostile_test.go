@@ -274,6 +274,7 @@ type raw struct {
 	r    *bufio.Reader
 	w    *bufio.Writer
 	last uint64
+	peer session.Session
 }
 
 // attack opens a stream to a server of dir.
@@ -291,11 +292,17 @@ func attackShare(t testing.TB, sh Share, action string) *raw {
 	}
 	t.Cleanup(func() { service.Close() })
 	s, _ := sessiontest.Pair(t, nil, sessiontest.Serve(service))
-	st, err := s.Open(t.Context(), session.Header{Service: Name, Resource: "docs", Action: action})
+	return (&raw{t: t, peer: s}).beside(action)
+}
+
+// beside opens another stream to the same server.
+func (c *raw) beside(action string) *raw {
+	c.t.Helper()
+	st, err := c.peer.Open(c.t.Context(), session.Header{Service: Name, Resource: "docs", Action: action})
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	return &raw{t: t, st: st, r: bufio.NewReader(st), w: bufio.NewWriter(st)}
+	return &raw{t: c.t, st: st, r: bufio.NewReader(st), w: bufio.NewWriter(st), peer: c.peer}
 }
 
 // ask sends a request, with a body if tr is not nil, and reads the reply

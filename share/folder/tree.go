@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/zeebo/blake3"
 
@@ -115,7 +116,7 @@ func (t *tree) open(path string) (*os.File, Entry, error) {
 	if e, err := t.stat(path); err != nil {
 		return nil, Entry{}, err
 	} else if e.Dir {
-		return nil, Entry{}, session.Errorf("open", session.Invalid, "%s is a folder", session.Printable(path))
+		return nil, Entry{}, session.Errorf("open", session.Invalid, "%s is a folder", shown(path))
 	}
 	f, err := t.root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
 	if err != nil {
@@ -183,7 +184,11 @@ func (t *tree) mkdir(path string) error {
 // folder refuses what is not a directory, or lies behind a link.
 func (t *tree) folder(what, path string) error {
 	e, err := t.stat(path)
-	if err == nil && !e.Dir {
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		_, text := session.Public(err)
+		err = &session.Error{Op: what, Kind: session.Exists, Text: text, Err: &detail{err}}
+	case err == nil && !e.Dir:
 		err = session.Errorf(what, session.Exists, "%s is a file", session.Printable(path))
 	}
 	return err
@@ -196,7 +201,7 @@ func (t *tree) names(path string) ([]string, error) {
 		return nil, err
 	}
 	if !e.Dir {
-		return nil, session.Errorf("list", session.Invalid, "%s is not a folder", session.Printable(path))
+		return nil, session.Errorf("list", session.Invalid, "%s is not a folder", shown(path))
 	}
 	var names []string
 	err = t.eachName(path, func(name string) error {

@@ -141,7 +141,7 @@ func sameTree(t *testing.T, dir string, seen map[string]bool) bool {
 
 func TestForgedChanges(t *testing.T) {
 	good := Change{Path: "d/x", Kind: Created, Entry: Entry{Name: "x"}}
-	if err := good.check("d"); err != nil {
+	if err := good.check(watchedBelow{"d", false}); err != nil {
 		t.Fatal(err)
 	}
 	for what, ch := range map[string]Change{
@@ -153,9 +153,10 @@ func TestForgedChanges(t *testing.T) {
 		"a negative size": {Path: "d/x", Kind: Created, Entry: Entry{Name: "x", Size: -1}},
 		"an escape":       {Path: "d/\x1b[2J", Kind: Created, Entry: Entry{Name: "\x1b[2J"}},
 		"no kind":         {Path: "d/x", Entry: Entry{Name: "x"}},
+		"further down":    {Path: "d/e/x", Kind: Created, Entry: Entry{Name: "x"}},
 		"almost inside":   {Path: "dx", Kind: Created, Entry: Entry{Name: "dx"}},
 	} {
-		if err := ch.check("d"); session.KindOf(err) != session.Integrity && session.KindOf(err) != session.Invalid {
+		if err := ch.check(watchedBelow{"d", false}); session.KindOf(err) != session.Integrity && session.KindOf(err) != session.Invalid {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,10 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 )
+
+// maxXML bounds the body of every request but PUT, in bytes: they say what
+// properties or locks are meant.
+const maxXML = 1 << 20
 
 // DAV is a WebDAV server of a tree, on the loopback address.
 type DAV struct {
@@ -84,11 +90,43 @@ func guard(host, token string, next http.Handler) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
+		if why := unfit(r); why != "" {
+			http.Error(w, why, http.StatusForbidden)
+			return
+		}
+		if r.Method != http.MethodPut {
+			r.Body = http.MaxBytesReader(w, r.Body, maxXML)
+		}
 		// Nothing that a peer's file says is run as a page of this server.
 		w.Header().Set("Content-Security-Policy", "sandbox")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// unfit says what is wrong with the paths of a request that package webdav would
+// take: names that lead up, and a folder that is to be copied or moved into itself,
+// which would go on until the path is too long.
+func unfit(r *http.Request) string {
+	if leadsUp(r.URL.Path) {
+		return "a path that leads up"
+	}
+	if r.Method != "COPY" && r.Method != "MOVE" {
+		return ""
+	}
+	to, err := url.Parse(r.Header.Get("Destination"))
+	if err != nil || leadsUp(to.Path) {
+		return "not a destination"
+	}
+	source, into := path.Clean(r.URL.Path), path.Clean(to.Path)
+	if len(into) > len(source) && into[len(source)] == '/' && strings.EqualFold(into[:len(source)], source) {
+		return "a folder can't be put into itself"
+	}
+	return ""
+}
+
+func leadsUp(p string) bool {
+	return slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return name == "." || name == ".." })
 }
 
 // davTree is a Tree as package webdav sees it.

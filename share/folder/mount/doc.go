@@ -28,6 +28,7 @@
 // The server (RFC 4918, class 2) listens on 127.0.0.1, with a random port, below a
 // path of 128 random bits or more that only whoever sees the command's output
 // knows. It answers only requests whose Host is its own address or localhost with
-// its port, and refuses those with an Origin other than itself. What a client
+// its port, and refuses those with an Origin other than itself, paths that lead up, and
+// a folder that is to be copied or moved into itself. What a client
 // began to send and did not finish replaces nothing.
 package mount
