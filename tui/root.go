@@ -49,7 +49,7 @@ func newRoot(c Config, run func(func(context.Context) tea.Msg) tea.Cmd, now time
 	theme := newTheme(c.Theme)
 	m := &root{
 		env: page.Env{
-			Backend: c.Backend, Theme: theme, Keys: c.Keys, Entries: entries(), Seat: c.Seat, Now: now, Run: run, Demo: startDemo,
+			Backend: c.Backend, Theme: theme, Keys: c.Keys, Entries: entries(), Seat: c.Seat, Doctor: c.Doctor, Now: now, Run: run, Demo: startDemo,
 			Transfers: jobs.NewTransfers(jobs.FolderCopier(c.Backend)),
 		},
 		ends:  c.Ends,

@@ -25,6 +25,8 @@ type Config struct {
 	Ends func() bool
 	// Seat is the terminal that the person sits at.
 	Seat page.Seat
+	// Doctor examines this network; nil: nobody can.
+	Doctor page.Doctor
 	// First is the page to begin with, above home; nil is none.
 	First func(page.Env) page.Page
 	// In and Out are the terminal; Out is written to by nobody else meanwhile.

@@ -18,6 +18,7 @@ import (
 
 	"tandem/relay/probe"
 	"tandem/session"
+	"tandem/share/node"
 	"tandem/signaling"
 )
 
@@ -52,10 +53,9 @@ type finding struct {
 	Advice  string  `json:"advice,omitempty"`
 }
 
-// doctor prints findings as they come and remembers what they add up to.
+// doctor tells findings as they come and remembers what they add up to.
 type doctor struct {
-	io    stdio
-	json  bool
+	tell  func(finding) error
 	trust *tls.Config
 
 	nats         []probe.NAT
@@ -69,8 +69,13 @@ type doctor struct {
 
 func (d *doctor) report(f finding) error {
 	f.Subject, f.Found = session.Printable(f.Subject), session.Printable(f.Found)
-	if d.json {
-		return json.NewEncoder(d.io.out).Encode(f)
+	return d.tell(f)
+}
+
+// printFinding shows one to people, or to scripts.
+func printFinding(io stdio, asJSON bool, f finding) error {
+	if asJSON {
+		return json.NewEncoder(io.out).Encode(f)
 	}
 	mark := "ok"
 	if !f.OK {
@@ -83,11 +88,11 @@ func (d *doctor) report(f finding) error {
 	if f.Millis > 0 {
 		line += fmt.Sprintf(" (%s)", roundTrip(time.Duration(f.Millis*float64(time.Millisecond))))
 	}
-	if _, err := fmt.Fprintln(d.io.out, line); err != nil {
+	if _, err := fmt.Fprintln(io.out, line); err != nil {
 		return err
 	}
 	if f.Advice != "" {
-		_, err := fmt.Fprintf(d.io.out, "                → %s\n", f.Advice)
+		_, err := fmt.Fprintf(io.out, "                → %s\n", f.Advice)
 		return err
 	}
 	return nil
@@ -100,14 +105,23 @@ func runDoctor(ctx context.Context, io stdio, f *flags) error {
 	if err != nil {
 		return err
 	}
-	d := &doctor{io: io, json: f.json, trust: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12}}
-	if err := d.families(); err != nil {
+	ok, err := examine(ctx, cfg, func(found finding) error { return printFinding(io, f.json, found) })
+	if err != nil || ok {
 		return err
+	}
+	return exitError(exitUnreachable)
+}
+
+// examine looks at the network, and says whether peers can be met.
+func examine(ctx context.Context, cfg node.Config, tell func(finding) error) (ok bool, err error) {
+	d := &doctor{tell: tell, trust: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12}}
+	if err := d.families(); err != nil {
+		return false, err
 	}
 	for _, s := range cfg.Servers {
 		d.serversAsked++
 		if err := d.server(ctx, s, cfg.Insecure); err != nil {
-			return err
+			return false, err
 		}
 	}
 	return d.conclude(ctx)
@@ -318,9 +332,9 @@ func (d *doctor) checkRelays(ctx context.Context, server string, insecure bool) 
 }
 
 // conclude says in a sentence what to expect.
-func (d *doctor) conclude(ctx context.Context) error {
+func (d *doctor) conclude(ctx context.Context) (ok bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	strict := false
 	for _, nat := range d.nats {
@@ -346,8 +360,5 @@ func (d *doctor) conclude(ctx context.Context) error {
 	default:
 		f.Found = "direct paths should work to most peers; the relay is there for the rest"
 	}
-	if err := d.report(f); err != nil || f.OK {
-		return err
-	}
-	return exitError(exitUnreachable)
+	return f.OK, d.report(f)
 }

@@ -71,13 +71,25 @@ func runTUI(ctx context.Context, io stdio, f *flags) error {
 	}
 	err = tui.Run(ctx, tui.Config{
 		Backend: b, Theme: look, Keys: theme.DefaultKeys(), In: io.in, Out: out,
-		Ends: func() bool { return endsWith(b) },
+		Ends:   func() bool { return endsWith(b) },
+		Doctor: func(ctx context.Context, each func(page.Finding)) error { return examineFor(ctx, cfg, each) },
 		Seat: page.Seat{Getenv: io.env, Dir: dir, Attach: terminal.Options{
 			Predict: c.Predict, Clipboard: c.Clipboard, Words: node.Words, Rescue: rescueFolder(io),
 		}},
 	})
 	linger(ctx, io, b)
 	return errors.Join(err, b.Close())
+}
+
+// examineFor is the doctor as the terminal UI knows it.
+func examineFor(ctx context.Context, cfg node.Config, each func(page.Finding)) error {
+	_, err := examine(ctx, cfg, func(f finding) error {
+		each(page.Finding{
+			Check: f.Check, Subject: f.Subject, OK: f.OK, Took: time.Duration(f.Millis * float64(time.Millisecond)), Found: f.Found, Advice: f.Advice,
+		})
+		return ctx.Err()
+	})
+	return err
 }
 
 // slow is how long the running node may take to answer before a person is told

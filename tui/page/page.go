@@ -68,6 +68,8 @@ type Env struct {
 	Now   time.Time
 	// Seat is the terminal that the person sits at.
 	Seat Seat
+	// Doctor looks at this network and tells each what it finds; nil: nobody can.
+	Doctor Doctor
 	// Transfers are the copies that were asked for on any page.
 	Transfers *work.Transfers
 	// Demo starts a second device for the tour; nil: there is no tour.
@@ -89,6 +91,18 @@ func (e Env) After(d time.Duration, message func(now time.Time) tea.Msg) tea.Cmd
 			return nil
 		}
 	})
+}
+
+// Doctor looks at what this network allows, and tells each what it finds, until
+// ctx ends.
+type Doctor func(ctx context.Context, each func(Finding)) error
+
+// Finding is one thing that a Doctor has looked at.
+type Finding struct {
+	Check, Subject string
+	OK             bool
+	Took           time.Duration // 0 if nothing was timed
+	Found, Advice  string
 }
 
 // Seat is the terminal that a person sits at, for what takes all of it or writes
