@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 DIST    ?= dist
 FUZZ    ?= 10s
 SOAK    ?= 1h
+TRANSFER ?= 5000
 NATS    ?= home,symmetric
 
 tools = $(shell .ci/tools/build)
@@ -17,7 +18,7 @@ endef
 
 .DEFAULT_GOAL := build
 .PHONY: build test race short vet lint format check lab lab-hands fuzz cross man install clean ci help \
-        bench bench-connect bench-keystroke bench-relay bench-signaling bench-transfer bench-tui soak-flood soak-slow soak-terminal acme
+        bench bench-connect bench-keystroke bench-relay bench-signaling bench-transfer bench-tui soak-flood soak-slow soak-terminal soak-transfer acme
 
 build: ## the binary, ./tandem
 	CGO_ENABLED=0 $(GO) build -trimpath -o tandem ./cmd/tandem
@@ -87,8 +88,13 @@ acme: ## the certificate of tandem server --domain, from a test authority
 soak-terminal: ## one viewer stopped during SOAK=10m of output; the others' echo and the host's memory
 	TANDEM_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakFrozenViewer$$' ./cmd/tandem
 
-bench-transfer: ## a file over lossy, thin and long links beside scp and rsync; needs root
+soak-transfer: ## a file of TRANSFER=5000 MiB each way, broken off ten times
+	TANDEM_TRANSFER=$(TRANSFER) $(GO) test -count=1 -v -timeout 0 -run '^TestInterruptedTransfer$$' ./share/folder
+
+bench-transfer: export CROC = $(shell .ci/croc/build)
+bench-transfer: ## files over lossy, thin and long links beside scp, rsync and croc; needs root
 	$(call bench,TestBenchTransfer,./cmd/tandem)
+	$(call bench,TestBenchTransferMany,./cmd/tandem)
 	$(call bench,TestBenchTransferLocal,./cmd/tandem)
 	$(call bench,TestBenchTransferKeys,./cmd/tandem)
 

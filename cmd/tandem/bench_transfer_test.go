@@ -26,11 +26,13 @@ import (
 	"tandem/share/node"
 )
 
-// The benchmark of transfers fetches one file of random bytes over a link, with
-// tandem get, scp and rsync, one after the other. What is measured is the whole
-// command: connecting, and for tandem meeting through a server, included. A file
-// takes the link transferTime; what is not there after transferMost is stopped, and
-// its rate is that of the part that has come.
+// The benchmark of transfers fetches one file of random bytes, or a folder of many
+// small ones, over a link, with tandem get, scp, rsync and croc, one after the other.
+// What is measured is the whole command: connecting, and for tandem and croc meeting
+// through a server, included. A file takes the link TANDEM_BENCH_SECONDS, 10 unless
+// it is set; what is not there after twice that is stopped, and its rate is that of the
+// part that has come. Without a link a file has TANDEM_BENCH_MB, 500. A folder has
+// TANDEM_BENCH_FILES of 4 kB, 10000.
 //
 //	rate     of content
 //	link     that as a share of the link's rate, which counts IP packets
@@ -39,14 +41,25 @@ import (
 //	CPU      of both sides, in seconds for each GB
 //	memory   the most of any process, resident
 //
-// scp and rsync run over TCP CUBIC and, where the kernel has it, BBR. The link is
-// a forwarder in user space: at 1 Gbit/s it is what is measured. TANDEM_BENCH=all
-// measures every combination.
-const (
-	transferTime = 10 * time.Second
-	transferMost = 12 * time.Second
-	probePause   = 20 * time.Millisecond
-)
+// scp and rsync run over TCP CUBIC and, where the kernel has it, BBR; croc over CUBIC,
+// with its relay beside the sender. It is left out where CROC does not name its program; see
+// .ci/croc/build. The link is a forwarder in user space: at 1 Gbit/s it is what is
+// measured. TANDEM_BENCH=all measures every combination.
+const probePause = 20 * time.Millisecond
+
+// scaled is what a variable of the environment says instead of usual.
+func scaled(t *testing.T, name string, usual int64) int64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s", name, text)
+	}
+	return n
+}
 
 // transferLinks are those of DESIGN, section 8.
 func transferLinks() []natlab.Link {
@@ -71,13 +84,21 @@ func transferLinks() []natlab.Link {
 	return all
 }
 
-// fetcher is one program that fetches the file to dest.
+// fetcher is one program that fetches what has a name in the shared folder.
 type fetcher struct {
 	name       string
 	congestion string // of TCP
-	command    func(dest string) *exec.Cmd
+	command    func(name, dest string) *exec.Cmd
 	// serving is the process at the other end; its children count.
 	serving int
+	// serve, if set, starts that process for one fetch instead. What it returns
+	// ends it, and tells its CPU time and memory in KiB.
+	serve func(t *testing.T, name string) (end func() (time.Duration, int64))
+}
+
+// heading is that of a table of what measure returns.
+func heading() []string {
+	return []string{"link", "round trip", "loss", "program", "Mbit/s", "of the link", "queue p50", "p95", "CPU s/GB", "MB"}
 }
 
 func TestBenchTransfer(t *testing.T) {
@@ -85,16 +106,31 @@ func TestBenchTransfer(t *testing.T) {
 	wan := l.WAN(natlab.Link{})
 	near, far := wan.Host("near"), wan.Host("far")
 	b := l.transfers(t, wan, near, far)
-	rows := [][]string{{"link", "round trip", "loss", "program", "Mbit/s", "of the link", "queue p50", "p95", "CPU s/GB", "MB"}}
+	rows := [][]string{heading()}
 	for _, link := range transferLinks() {
 		name := fmt.Sprintf("%d Mbit/s %v %.1f %%", link.Rate/1e6, 2*link.Delay, 100*link.Loss)
 		t.Run(name, func(t *testing.T) {
+			b.fill(t, int64(float64(link.Rate)/8*b.takes.Seconds()))
 			for _, x := range b.programs {
-				rows = append(rows, b.measure(t, x, link))
+				rows = append(rows, b.measure(t, x, "file", link))
 			}
 		})
 	}
 	fmt.Printf("\nOne file, fetched:\n\n%s\n", table(rows))
+}
+
+// TestBenchTransferMany fetches many small files over a link of 50 ms.
+func TestBenchTransferMany(t *testing.T) {
+	l := newBench(t)
+	wan := l.WAN(natlab.Link{})
+	near, far := wan.Host("near"), wan.Host("far")
+	b := l.transfers(t, wan, near, far)
+	n := b.scatter(t)
+	rows := [][]string{heading()}
+	for _, x := range b.programs {
+		rows = append(rows, b.measure(t, x, "many", natlab.Link{Rate: 100e6, Delay: 25 * time.Millisecond}))
+	}
+	fmt.Printf("\n%d files of 4 kB, fetched:\n\n%s\n", n, table(rows))
 }
 
 // TestBenchTransferLocal is the same between two processes of one host: nothing but
@@ -104,11 +140,19 @@ func TestBenchTransferLocal(t *testing.T) {
 	wan := l.WAN(natlab.Link{})
 	host := wan.Host("host")
 	b := l.transfers(t, wan, host, host)
-	rows := [][]string{{"link", "round trip", "loss", "program", "Mbit/s", "of the link", "queue p50", "p95", "CPU s/GB", "MB"}}
+	mb := scaled(t, "TANDEM_BENCH_MB", 500)
+	b.fill(t, mb*1e6)
+	n := b.scatter(t)
+	one, many := [][]string{heading()}, [][]string{heading()}
 	for _, x := range b.programs {
-		rows = append(rows, b.measure(t, x, natlab.Link{}))
+		if x.congestion == "bbr" {
+			continue // nothing is congested
+		}
+		one = append(one, b.measure(t, x, "file", natlab.Link{}))
+		many = append(many, b.measure(t, x, "many", natlab.Link{}))
 	}
-	fmt.Printf("\nOne file, fetched from the same machine:\n\n%s\n", table(rows))
+	fmt.Printf("\nOne file of %d MB, fetched from the same machine:\n\n%s\n", mb, table(one))
+	fmt.Printf("\n%d files of 4 kB, fetched from the same machine:\n\n%s\n", n, table(many))
 }
 
 // TestBenchTransferKeys types while a transfer fills the link.
@@ -127,7 +171,7 @@ func TestBenchTransferKeys(t *testing.T) {
 		idle := typeAll(t, []*screen{s}, (*screen).typeKeys)[0]
 		b.fill(t, int64(float64(link.Rate)/8*60))
 		ctx, stop := context.WithCancel(t.Context())
-		cmd := b.getter.command(ctx, "get", b.peer+":"+filepath.Base(b.dir)+"/file", filepath.Join(t.TempDir(), "file"))
+		cmd := b.getter.command(ctx, "get", b.peer+":"+filepath.Base(b.dir)+"/file", t.TempDir())
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -153,6 +197,7 @@ type transfers struct {
 	near, far *natlab.Host
 	getter    *device
 	dir, peer string
+	takes     time.Duration // a file over its link
 	programs  []fetcher
 }
 
@@ -161,6 +206,7 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 	server := wan.Host("server")
 	at := "TANDEM_SERVERS=" + l.server(t, server, nil).url
 	b := &transfers{near: near, far: far, path: wan.Path(near, far), dir: filepath.Join(t.TempDir(), "shared")}
+	b.takes = time.Duration(scaled(t, "TANDEM_BENCH_SECONDS", 10)) * time.Second
 	if err := os.Mkdir(b.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -171,26 +217,110 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 	b.peer = joining.event(t, node.EventJoined).Peer.ID.String()
 	b.getter.awaitPath(t, b.peer, session.Direct, hangs)
 
-	file := filepath.Join(b.dir, "file")
-	b.programs = []fetcher{{name: "tandem get", serving: sharing.cmd.Process.Pid, command: func(dest string) *exec.Cmd {
-		return b.getter.command(t.Context(), "get", b.peer+":"+filepath.Base(b.dir)+"/file", dest)
+	b.programs = []fetcher{{name: "tandem get", serving: sharing.cmd.Process.Pid, command: func(name, dest string) *exec.Cmd {
+		return b.getter.command(t.Context(), "get", b.peer+":"+filepath.Base(b.dir)+"/"+name, dest)
 	}}}
-	sshd := l.sshd(t, far)
-	from := "root@" + sshd.addr.String() + ":" + file
+	allowCongestion(t)
+	// Without the login scripts of this machine, which are not what is measured.
+	sshd := l.sshd(t, far, "Subsystem sftp internal-sftp", "SetEnv HOME="+t.TempDir())
+	from := "root@" + sshd.addr.String() + ":" + b.dir + "/"
 	for _, congestion := range []string{"cubic", "bbr"} {
 		if err := b.congestion(t, congestion); err != nil {
 			t.Logf("nothing over TCP %s: %v", congestion, err)
 			continue
 		}
 		b.programs = append(b.programs,
-			fetcher{name: "scp, " + congestion, congestion: congestion, serving: sshd.pid, command: func(dest string) *exec.Cmd {
-				return near.Command(t.Context(), "scp", append(slices.Clone(sshd.config), "-q", from, dest)...)
+			fetcher{name: "scp, " + congestion, congestion: congestion, serving: sshd.pid, command: func(name, dest string) *exec.Cmd {
+				return near.Command(t.Context(), "scp", append(slices.Clone(sshd.config), "-q", "-r", from+name, dest)...)
 			}},
-			fetcher{name: "rsync, " + congestion, congestion: congestion, serving: sshd.pid, command: func(dest string) *exec.Cmd {
-				return near.Command(t.Context(), tool(t, "rsync", "rsync"), "--inplace", "-e", "ssh "+strings.Join(sshd.config, " "), from, dest)
+			fetcher{name: "rsync, " + congestion, congestion: congestion, serving: sshd.pid, command: func(name, dest string) *exec.Cmd {
+				return near.Command(t.Context(), tool(t, "rsync", "rsync"), "-rt", "--inplace", "-e", "ssh "+strings.Join(sshd.config, " "), from+name, dest)
 			}})
 	}
+	if program := os.Getenv("CROC"); program != "" {
+		b.programs = append(b.programs, b.croc(t, program))
+	}
 	return b
+}
+
+// croc sends with a relay beside the sender.
+func (b *transfers) croc(t *testing.T, program string) fetcher {
+	t.Helper()
+	const ports = "9009,9010,9011,9012,9013"
+	home := "HOME=" + t.TempDir()
+	relay := b.far.Command(t.Context(), program, "--pass", "bench", "relay", "--host", b.far.Addr().String(), "--ports", ports)
+	relay.Env = append(os.Environ(), home)
+	if err := relay.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = relay.Process.Kill() // it is of no more use
+		_ = relay.Wait()         // it was killed
+	})
+	common := []string{"--ignore-stdin", "--yes", "--overwrite", "--pass", "bench", "--relay", b.far.Addr().String() + ":9009"}
+	secret := "CROC_SECRET=1234-bench-of-transfers"
+	return fetcher{name: "croc", congestion: "cubic", command: func(_, dest string) *exec.Cmd {
+		cmd := b.near.Command(t.Context(), program, append(slices.Clone(common), "--out", dest)...)
+		cmd.Env = append(os.Environ(), home, secret)
+		return cmd
+	}, serve: func(t *testing.T, name string) func() (time.Duration, int64) {
+		t.Helper()
+		before := spent(t, relay.Process.Pid)
+		cmd := b.far.Command(t.Context(), program, append(slices.Clone(common), "send", "--no-local", filepath.Join(b.dir, name))...)
+		cmd.Env = append(os.Environ(), home, secret)
+		out := new(lockedBuffer)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); !strings.Contains(out.String(), "Code is"); time.Sleep(50 * time.Millisecond) {
+			if time.Since(began) > hangs {
+				t.Fatalf("croc does not send: %s", out.String())
+			}
+		}
+		return func() (time.Duration, int64) {
+			memory := max(peak(cmd.Process.Pid), peak(relay.Process.Pid))
+			late := time.AfterFunc(time.Second, func() { _ = cmd.Process.Kill() })
+			_ = cmd.Wait() // it may have been killed
+			late.Stop()
+			return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + spent(t, relay.Process.Pid) - before, memory
+		}
+	}}
+}
+
+// lockedBuffer is what a process writes and somebody reads meanwhile.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// allowCongestion lets network namespaces choose any congestion control that the
+// kernel has until the test is over.
+func allowCongestion(t *testing.T) {
+	t.Helper()
+	const have, may = "/proc/sys/net/ipv4/tcp_available_congestion_control", "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+	all, err := os.ReadFile(have)
+	before, beforeErr := os.ReadFile(may)
+	if err := errors.Join(err, beforeErr); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(may, all, 0); err != nil {
+		t.Logf("namespaces have to take the congestion control they get: %v", err)
+		return
+	}
+	t.Cleanup(func() { _ = os.WriteFile(may, before, 0) }) // the next run asks for more again
 }
 
 // congestion makes both hosts use one of TCP's congestion controls.
@@ -220,15 +350,30 @@ func (b *transfers) fill(t *testing.T, size int64) {
 	}
 }
 
-// measure fetches the file once.
-func (b *transfers) measure(t *testing.T, x fetcher, link natlab.Link) []string {
+// scatter makes the small files that are fetched.
+func (b *transfers) scatter(t *testing.T) int64 {
 	t.Helper()
-	b.path.SetLink(natlab.Link{Delay: link.Delay})
-	size := int64(1 << 30)
-	if link.Rate != 0 {
-		size = int64(float64(link.Rate) / 8 * transferTime.Seconds())
+	n := scaled(t, "TANDEM_BENCH_FILES", 10_000)
+	random := rand.NewChaCha8([32]byte{1})
+	content := make([]byte, 4096)
+	for i := range n {
+		dir := filepath.Join(b.dir, "many", strconv.FormatInt(i/100, 10))
+		if i%100 == 0 {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _ = random.Read(content) // never fails
+		if err := os.WriteFile(filepath.Join(dir, strconv.FormatInt(i, 10)), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	b.fill(t, size)
+	return n
+}
+
+// measure fetches something once.
+func (b *transfers) measure(t *testing.T, x fetcher, name string, link natlab.Link) []string {
+	t.Helper()
 	if x.congestion != "" {
 		if err := b.congestion(t, x.congestion); err != nil {
 			t.Fatal(err)
@@ -236,27 +381,53 @@ func (b *transfers) measure(t *testing.T, x fetcher, link natlab.Link) []string 
 	}
 	b.path.SetLink(link)
 	idle := b.probe(t, func() { time.Sleep(time.Second) }).median()
+	end := func() (time.Duration, int64) { return spent(t, x.serving), peak(x.serving) }
+	var before time.Duration
+	if x.serve != nil {
+		end = x.serve(t, name)
+	} else {
+		before, _ = end()
+	}
 	dest := t.TempDir()
-	before := spent(t, x.serving)
-	cmd := x.command(filepath.Join(dest, "file"))
+	cmd := x.command(name, dest)
 	var took time.Duration
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
+	var most int64
 	trips := b.probe(t, func() {
 		began := time.Now()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		late := time.AfterFunc(2*transferMost, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
-		if x.congestion != "" {
-			late.Reset(transferMost)
+		ended, looked := make(chan struct{}), make(chan struct{})
+		defer func() { close(ended); <-looked }()
+		go func() { // what wait4(2) tells begins with the memory of whoever has forked
+			defer close(looked)
+			for {
+				most = max(most, peak(cmd.Process.Pid))
+				select {
+				case <-ended:
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		}()
+		patience := 2 * b.takes
+		if link.Rate == 0 {
+			patience = max(patience, time.Minute)
 		}
+		late := time.AfterFunc(patience, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 		err := cmd.Wait()
 		took = time.Since(began)
 		if late.Stop() && err != nil {
-			t.Errorf("%s: %v\n%s", x.name, err, &problems)
+			complain := t.Errorf
+			if x.serve != nil {
+				complain = t.Logf // of many files, croc often loses its relay
+			}
+			complain("%s: %v\n%s", x.name, err, lastLines(strings.ReplaceAll(problems.String(), "\r", "\n"), 5))
 		}
 	})
+	cpu, memory := end()
 	got := int64(0)
 	_ = filepath.WalkDir(dest, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
@@ -267,11 +438,7 @@ func (b *transfers) measure(t *testing.T, x fetcher, link natlab.Link) []string 
 		return nil
 	})
 	rate := float64(got) * 8 / took.Seconds()
-	used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		t.Fatal("no resource usage")
-	}
-	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + spent(t, x.serving) - before
+	cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() - before
 	row := []string{"local", "", "", x.name, fmt.Sprintf("%.1f", rate/1e6), "", "", ""}
 	if link.Rate != 0 {
 		row = []string{
@@ -280,7 +447,7 @@ func (b *transfers) measure(t *testing.T, x fetcher, link natlab.Link) []string 
 			ms(max(0, trips.median()-idle)) + " ms", ms(max(0, trips.quantile(0.95)-idle)) + " ms",
 		}
 	}
-	row = append(row, fmt.Sprintf("%.1f", cpu.Seconds()/float64(got)*1e9), fmt.Sprintf("%.0f", float64(max(used.Maxrss, peak(x.serving)))/1e3))
+	row = append(row, fmt.Sprintf("%.1f", cpu.Seconds()/float64(got)*1e9), fmt.Sprintf("%.0f", float64(max(most, memory))/1e3))
 	t.Log(strings.Join(row, "  "))
 	return row
 }
