@@ -255,7 +255,8 @@ func (r *remote) run(ctx context.Context, peer string, input goio.Reader, out, e
 	if failed != nil && ctx.Err() != nil {
 		failed = ctx.Err()
 	}
-	return exit, failed
+	return exit, advise(failed, session.Unavailable,
+		fmt.Sprintf("If it ran, it is ended there. In `tandem shell %s -- PROGRAM` it would go on when the connection is back.", peer))
 }
 
 // single passes everything through as it is; what a terminal would obey is kept

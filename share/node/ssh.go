@@ -55,7 +55,19 @@ func (r remote) Start(ctx context.Context, q sshd.Request) (sshd.Program, error)
 	if err != nil {
 		return nil, err
 	}
-	return program{c}, nil
+	return program{c, r.Peer}, nil
+}
+
+// lost says what a program without a peer comes to, if that is why there is err.
+func lost(err error, peer string) error {
+	if session.KindOf(err) != session.Unavailable || session.Hint(err) != "" {
+		return err
+	}
+	_, text := session.Public(err)
+	return &session.Error{
+		Op: "ssh", Kind: session.Unavailable, Text: text, Err: err,
+		Hint: "If it ran, it is ended there. In `tandem shell " + peer + "` it would go on when the connection is back.",
+	}
 }
 
 func (r remote) startTerminal(ctx context.Context, q sshd.Request) (sshd.Program, error) {
@@ -70,7 +82,7 @@ func (r remote) startTerminal(ctx context.Context, q sshd.Request) (sshd.Program
 	if err != nil {
 		return nil, err
 	}
-	return onTerminal{terminal.NewClient(stream)}, nil
+	return onTerminal{terminal.NewClient(stream), r.Peer}, nil
 }
 
 // cells is a size that terminals can have; none if it is unknown.
@@ -142,18 +154,25 @@ func (l *listener) Close() error {
 }
 
 // program is one without a terminal.
-type program struct{ *command.Client }
+type program struct {
+	*command.Client
+
+	peer string
+}
 
 func (p program) CloseWrite() error           { return p.End() }
 func (p program) Resize(uint32, uint32) error { return errors.ErrUnsupported }
 
 func (p program) Output(stdout, stderr io.Writer) (sshd.Exit, error) {
 	exit, err := p.Wait(stdout, stderr)
-	return sshd.Exit{Code: exit.Code, Signal: strings.TrimPrefix(exit.Signal, "SIG")}, err
+	return sshd.Exit{Code: exit.Code, Signal: strings.TrimPrefix(exit.Signal, "SIG")}, lost(err, p.peer)
 }
 
 // onTerminal is one on a terminal of its own.
-type onTerminal struct{ client *terminal.Client }
+type onTerminal struct {
+	client *terminal.Client
+	peer   string
+}
 
 func (p onTerminal) Write(b []byte) (int, error) {
 	if err := p.client.Input(b); err != nil {
@@ -191,7 +210,7 @@ func (p onTerminal) Output(stdout, _ io.Writer) (sshd.Exit, error) {
 	for {
 		event, err := p.client.Next()
 		if err != nil {
-			return sshd.Exit{}, err
+			return sshd.Exit{}, lost(err, p.peer)
 		}
 		switch e := event.(type) {
 		case terminal.Output:
