@@ -176,6 +176,7 @@ func (t *TerminalPage) attach() tea.Cmd {
 	r.Term, r.History = "xterm-256color", terminal.MaxHistory // what screen draws
 	link := work.NewTerminal(t.bound().Open, r)
 	t.link, t.state, t.err, t.exit = link, work.Opening, nil, nil
+	t.view.Screen = terminal.NewScreen(t.view.Screen.Size()) // what was printed comes again
 	t.welcome, t.roster, t.mode, t.kick = terminal.Welcome{}, terminal.Roster{}, typing, 0
 	t.view.Live()
 	return tea.Batch(t.env.Run(func(ctx context.Context) tea.Msg {

@@ -294,7 +294,6 @@ func (t *TerminalPage) shelfKey(msg tea.KeyMsg) tea.Cmd {
 		if name == terminal.DefaultName {
 			t.name = ""
 		}
-		t.view.Screen = terminal.NewScreen(t.view.Screen.Size())
 		return tea.Batch(t.attach(), t.verb())
 	default:
 		t.shelf.Update(msg)
@@ -382,8 +381,10 @@ func (t *TerminalPage) fullScreen() tea.Cmd {
 		result := new(terminal.Result)
 		return Exec{
 			Command: &onTerminal{run: func(tty terminal.TTY) (err error) {
-				fmt.Fprintln(tty.Out, "Enter ~ . goes back to tandem's window.")
 				options := seat.Attach
+				notices := make(chan string, 1)
+				notices <- "full screen: Enter ~ . goes back to tandem's window, Enter ~ ? shows more"
+				options.Notices = notices
 				options.Words = node.Words
 				*result, err = terminal.Run(ctx, open, request, tty, options)
 				return err
