@@ -65,7 +65,10 @@ func newRoot(c Config, run func(func(context.Context) tea.Msg) tea.Cmd, now time
 }
 
 func (m *root) Init() tea.Cmd {
-	cmds := []tea.Cmd{m.pages[0].page.Init(), m.feed.subscribe(), m.feed.ask(), m.tick(), tea.SetWindowTitle("tandem")}
+	cmds := []tea.Cmd{
+		m.pages[0].page.Init(), m.feed.subscribe(), m.feed.ask(), m.tick(), tea.SetWindowTitle("tandem"),
+		page.RunTransfers(m.env), page.WatchTransfers(m.env, 0),
+	}
 	if m.first != nil {
 		cmds = append(cmds, page.Send(page.Open{Page: m.first(m.env)}))
 	}
