@@ -303,7 +303,7 @@ func putAll(ctx context.Context, io stdio, f *flags, c *copying, sources, typed 
 		})
 		return errors.Join(errs...)
 	})
-	return advise(err, session.Denied, "They decide what you may do; joining has shown it. Is the name of the folder right?")
+	return adviseDenied(err, places[0].peer)
 }
 
 // put copies one source to one place.

@@ -25,7 +25,7 @@ func parsePlace(s string) (place, error) {
 	rest = strings.Trim(rest, "/")
 	share, inside, _ := strings.Cut(rest, "/")
 	if share == "" {
-		return place{}, usagef("name one of the folders they share, as joining has shown it: %s:SHARE/PATH", peer)
+		return place{}, usagef("name one of the folders they share, as in %[1]s:SHARE/PATH; `tandem shares %[1]s` lists them", peer)
 	}
 	return place{peer, share, inside}, nil
 }
@@ -39,7 +39,12 @@ func withFolder(ctx context.Context, io stdio, f *flags, at string, use func(con
 	err = withBackend(ctx, io, f, func(ctx context.Context, b node.Backend) error {
 		return use(ctx, folder.NewClient(node.Bound{Backend: b, Peer: p.peer}, p.share), p)
 	})
-	return advise(err, session.Denied, "They decide what you may do; joining has shown it. Is the name of the folder right?")
+	return adviseDenied(err, p.peer)
+}
+
+// adviseDenied adds where to look to what a peer does not allow.
+func adviseDenied(err error, peer string) error {
+	return advise(err, session.Denied, fmt.Sprintf("They decide what you may do: `tandem shares %s` lists it.", peer))
 }
 
 func newLs(io stdio, f *flags) *cobra.Command {

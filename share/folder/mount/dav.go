@@ -49,7 +49,7 @@ func ServeDAV(t *Tree) (*DAV, error) {
 	d := &DAV{listener: l, token: strings.ToLower(rand.Text()), done: make(chan struct{})}
 	d.server = &http.Server{
 		Handler: guard(l.Addr().String(), d.token, &webdav.Handler{
-			Prefix: "/" + d.token, FileSystem: davTree{t}, LockSystem: webdav.NewMemLS(),
+			Prefix: "/" + d.token, FileSystem: davTree{t}, LockSystem: locks{webdav.NewMemLS()},
 		}),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what went wrong, the client hears
@@ -100,7 +100,11 @@ func guard(host, token string, next http.Handler) http.Handler {
 		// Nothing that a peer's file says is run as a page of this server.
 		w.Header().Set("Content-Security-Policy", "sandbox")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		next.ServeHTTP(w, r)
+		told := &verdict{ResponseWriter: w, method: r.Method}
+		if r.Method == "MOVE" {
+			told.moving = within(strings.TrimPrefix(r.URL.Path, "/"+token))
+		}
+		next.ServeHTTP(told, r.WithContext(context.WithValue(r.Context(), verdictKey{}, told)))
 	})
 }
 
@@ -119,6 +123,9 @@ func unfit(r *http.Request) string {
 		return "not a destination"
 	}
 	source, into := path.Clean(r.URL.Path), path.Clean(to.Path)
+	if r.Method == "COPY" && strings.EqualFold(source, into) {
+		return "a file can't be copied to itself" // where case makes no difference, it would be removed first
+	}
 	if len(into) > len(source) && into[len(source)] == '/' && strings.EqualFold(into[:len(source)], source) {
 		return "a folder can't be put into itself"
 	}
@@ -144,25 +151,38 @@ func (d davTree) Mkdir(ctx context.Context, name string, _ os.FileMode) error {
 			return fs.ErrNotExist
 		}
 	}
-	return davError(d.tree.Mkdir(ctx, p))
+	return davError(ctx, d.tree.Mkdir(ctx, p))
 }
 
+// RemoveAll is also called for what a MOVE replaces, before anybody has looked
+// whether there is something to move. A file is replaced by the move itself.
 func (d davTree) RemoveAll(ctx context.Context, name string) error {
-	err := d.tree.Remove(ctx, within(name))
+	p := within(name)
+	if v, ok := ctx.Value(verdictKey{}).(*verdict); ok && v.moving != "" {
+		from, err := d.tree.Stat(ctx, v.moving)
+		if err != nil {
+			return davError(ctx, err)
+		}
+		to, err := d.tree.Stat(ctx, p)
+		if err != nil || !from.Dir && !to.Dir || strings.EqualFold(v.moving, p) {
+			return davError(ctx, err)
+		}
+	}
+	err := d.tree.Remove(ctx, p)
 	if err != nil && session.KindOf(err) == session.NotFound {
 		return nil
 	}
-	return davError(err)
+	return davError(ctx, err)
 }
 
 func (d davTree) Rename(ctx context.Context, from, to string) error {
-	return davError(d.tree.Move(ctx, within(from), within(to), true))
+	return davError(ctx, d.tree.Move(ctx, within(from), within(to), true))
 }
 
 func (d davTree) Stat(ctx context.Context, name string) (os.FileInfo, error) {
 	e, err := d.tree.Stat(ctx, within(name))
 	if err != nil {
-		return nil, davError(err)
+		return nil, davError(ctx, err)
 	}
 	return info{e}, nil
 }
@@ -173,7 +193,7 @@ func (d davTree) OpenFile(ctx context.Context, name string, flag int, _ os.FileM
 	e, err := d.tree.Stat(ctx, p)
 	switch missing := session.KindOf(err) == session.NotFound; {
 	case err != nil && (!missing || flag&os.O_CREATE == 0):
-		return nil, davError(err)
+		return nil, davError(ctx, err)
 	case err == nil && e.Dir:
 		if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
 			return nil, fs.ErrPermission
@@ -189,26 +209,9 @@ func (d davTree) OpenFile(ctx context.Context, name string, flag int, _ os.FileM
 		f.file, err = d.tree.OpenWrite(ctx, p, flag&os.O_TRUNC != 0)
 	}
 	if err != nil {
-		return nil, davError(err)
+		return nil, davError(ctx, err)
 	}
 	return f, nil
-}
-
-// davError is err in the words of package fs, which package webdav knows only
-// where nothing is wrapped around them.
-func davError(err error) error {
-	if err == nil {
-		return nil
-	}
-	switch session.KindOf(err) {
-	case session.NotFound, session.Invalid:
-		return fs.ErrNotExist
-	case session.Exists:
-		return fs.ErrExist
-	case session.Denied, session.Revoked:
-		return fs.ErrPermission
-	}
-	return err
 }
 
 // davFile is an open file or directory. It lives as long as one request.
@@ -272,7 +275,7 @@ func (f *davFile) Seek(offset int64, whence int) (int64, error) {
 func (f *davFile) Readdir(count int) ([]os.FileInfo, error) {
 	entries, err := f.tree.List(f.ctx, f.path)
 	if err != nil {
-		return nil, davError(err)
+		return nil, davError(f.ctx, err)
 	}
 	if count > 0 { // package webdav asks for all
 		entries = entries[min(int(f.offset), len(entries)):]
@@ -303,7 +306,7 @@ func (f *davFile) Close() error {
 		}
 		return nil
 	}
-	return davError(f.file.Sync(f.ctx))
+	return davError(f.ctx, f.file.Sync(f.ctx))
 }
 
 // info is an entry as package fs sees it.

@@ -2,15 +2,18 @@ package mount
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tandem/session/sessiontest"
 	"tandem/share/folder"
@@ -194,5 +197,102 @@ func TestDAVForPagesOfOthers(t *testing.T) {
 	}
 	if code, _ := request(t, "GET", url+"file", nil, "Host", "localhost:"+port, "Origin", "http://localhost:"+port); code != http.StatusOK {
 		t.Errorf("its own page: %d", code)
+	}
+}
+
+// What goes wrong has the status that says so.
+func TestDAVStatus(t *testing.T) {
+	s := newSurface(t)
+	lock := func(name string) string {
+		w := s.send("LOCK", name, "Depth: 0", davSeeds[18][3])
+		if w.Code >= 300 {
+			t.Fatalf("lock %s: %d", name, w.Code)
+		}
+		return w.Header().Get("Lock-Token")
+	}
+	for _, c := range []struct {
+		method, path, header string
+		want                 int
+	}{
+		{"PUT", "/hidden9", "", http.StatusForbidden},
+		{"MKCOL", "/hidden9", "", http.StatusForbidden},
+		{"MOVE", "/file", "Destination: TOKENhidden9", http.StatusForbidden},
+		{"PUT", "/a:b", "", http.StatusForbidden},
+		{"GET", "/a:b", "", http.StatusNotFound},
+		{"GET", "/hidden", "", http.StatusNotFound},
+		{"PUT", "/nothing/x", "", http.StatusConflict},
+		{"COPY", "/d", "Destination: TOKEND", http.StatusForbidden},
+		{"COPY", "/file", "Destination: TOKENfile", http.StatusForbidden},
+		// Nothing is removed for a move that can't be.
+		{"MOVE", "/nothing", "Destination: TOKENfile\r\nOverwrite: T", http.StatusNotFound},
+		{"MOVE", "/nothing", "Destination: TOKENd\r\nOverwrite: T", http.StatusNotFound},
+		{"GET", "/file", "", http.StatusOK},
+		{"GET", "/d/x", "", http.StatusOK},
+		{"MOVE", "/file", "Destination: TOKENFile\r\nOverwrite: T", http.StatusCreated},
+		{"MOVE", "/File", "Destination: TOKENfile\r\nOverwrite: T", http.StatusCreated},
+		{"MOVE", "/d/x", "Destination: TOKENfile\r\nOverwrite: T", http.StatusNoContent},
+	} {
+		if w := s.send(c.method, c.path, c.header, ""); w.Code != c.want {
+			t.Errorf("%s %s %q: %d, not %d", c.method, c.path, c.header, w.Code, c.want)
+		}
+	}
+	if p, err := os.ReadFile(filepath.Join(s.around, "share", "file")); err != nil || string(p) != "x" {
+		t.Errorf("%q, %v", p, err)
+	}
+	if trash, err := filepath.Glob(filepath.Join(s.around, "share", ".tandem-trash", "*")); err != nil || len(trash) > 0 {
+		t.Errorf("in the trash are %q, %v", trash, err)
+	}
+
+	// A client that has locked what it moves may move it, and nobody else.
+	token := lock("/file")
+	if w := s.send("MOVE", "/file", "Destination: TOKENmoved", ""); w.Code != http.StatusLocked {
+		t.Errorf("moved what another has locked: %d", w.Code)
+	}
+	if w := s.send("MOVE", "/file", "Destination: TOKENmoved\r\nIf: <TOKENfile> (<not it>)", ""); w.Code != http.StatusPreconditionFailed {
+		t.Errorf("moved with another token: %d", w.Code)
+	}
+	others := lock("/moved")
+	if w := s.send("MOVE", "/file", "Destination: TOKENmoved\r\nOverwrite: T\r\nIf: <TOKENfile> ("+token+")", ""); w.Code != http.StatusPreconditionFailed {
+		t.Errorf("moved over what another has locked: %d", w.Code)
+	}
+	if w := s.send("UNLOCK", "/moved", "Lock-Token: "+others, ""); w.Code != http.StatusNoContent {
+		t.Errorf("unlock: %d", w.Code)
+	}
+	if w := s.send("MOVE", "/file", "Destination: TOKENmoved\r\nOverwrite: T\r\nIf: <TOKENfile> ("+token+")", ""); w.Code != http.StatusNoContent {
+		t.Errorf("its own: %d, %q", w.Code, w.Body)
+	}
+}
+
+// cadaver is a client that people use.
+func TestCadaver(t *testing.T) {
+	program, err := exec.LookPath("cadaver")
+	if err != nil {
+		t.Skip(err)
+	}
+	s := newSurface(t)
+	home := t.TempDir()
+	mine := filepath.Join(home, "mine")
+	if err := os.WriteFile(mine, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, s.url)
+	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "TERM=dumb"}
+	cmd.Stdin = strings.NewReader(strings.Join([]string{
+		"ls", "mkcol made", "put " + mine + " made/put", "copy made/put made/copied", "move made/copied moved", "lock moved", "move moved again", "delete made/put",
+		"rmcol made", "get again " + filepath.Join(home, "got"), "put " + mine + " hidden2", "copy d d/inner", "quit", "",
+	}, "\n"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if failed := strings.Count(string(out), "failed"); failed != 2 || strings.Count(string(out), "403 Forbidden") != 2 || strings.Contains(string(out), "hidden ") {
+		t.Errorf("%d failed, and the last two should have: %s", failed, out)
+	}
+	for _, path := range []string{filepath.Join(home, "got"), filepath.Join(s.around, "share", "again")} {
+		if p, err := os.ReadFile(path); err != nil || string(p) != "content" {
+			t.Errorf("%s: %q, %v: %s", path, p, err, out)
+		}
 	}
 }
