@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"tandem/session"
+	"tandem/session/durable"
 )
 
 const (
@@ -134,34 +135,5 @@ func writeAnchor(dir string, a Anchor) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, anchorName)
-	temporary := path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		_ = os.Remove(temporary)
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes the names in dir durable. Windows has no such call and needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(filepath.Join(dir, anchorName), append(text, '\n'), 0o600)
 }

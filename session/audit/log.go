@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tandem/session"
+	"tandem/session/durable"
 )
 
 const (
@@ -199,7 +200,7 @@ func (l *Log) openFile(n int) error {
 	made := errors.Is(err, fs.ErrNotExist)
 	f, err := openRegular(path, os.O_RDWR|os.O_CREATE|os.O_APPEND)
 	if err == nil && made {
-		err = syncDir(l.dir)
+		err = durable.SyncDir(l.dir)
 	}
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"tandem/session"
+	"tandem/session/durable"
 )
 
 const (
@@ -322,7 +323,7 @@ func (b *Book) append(e Entry) error {
 		return f.Sync()
 	}()
 	if err = errors.Join(err, f.Close()); err == nil && created {
-		err = syncDir(filepath.Dir(b.path))
+		err = durable.SyncDir(filepath.Dir(b.path))
 	}
 	if err != nil {
 		return fileError(opBook, err)

@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	"tandem/session"
+	"tandem/session/durable"
 )
 
 const (
@@ -72,41 +72,7 @@ func readPrivate(op, path string, limit int64) ([]byte, error) {
 // writePrivate replaces a file so that a crash leaves the old one or the new
 // one. The caller keeps others from doing the same at the same time.
 func writePrivate(op, path string, data []byte) error {
-	temporary := path + ".new"
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateFile)
-	if err != nil {
-		return fileError(op, err)
-	}
-	err = func() error {
-		// A temporary that an earlier crash left keeps its mode when reopened.
-		if err := f.Chmod(privateFile); err != nil && runtime.GOOS != "windows" {
-			return err
-		}
-		if _, err := f.Write(data); err != nil {
-			return err
-		}
-		return f.Sync()
-	}()
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err == nil {
-		return fileError(op, syncDir(filepath.Dir(path)))
-	}
-	_ = os.Remove(temporary)
-	return fileError(op, err)
-}
-
-// syncDir makes a rename in dir durable. Windows has no such call and needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return fileError(op, durable.Replace(path, data, privateFile))
 }
 
 // fileError puts a failed file operation into words; nil stays nil.

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"tandem/session"
+	"tandem/session/durable"
 )
 
 const (
@@ -66,7 +66,7 @@ func (l *Ledger) Create(i *Invite) error {
 	}
 	_, err = f.Write(append(line, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = syncDir(l.dir)
+		err = durable.SyncDir(l.dir)
 	}
 	if err != nil {
 		_ = os.Remove(l.path(i.id))
@@ -244,16 +244,4 @@ func ledgerError(err error) error {
 		e.Kind = session.NoSpace
 	}
 	return e
-}
-
-// syncDir makes a new file's name durable. Windows has no such call and needs none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
