@@ -220,6 +220,8 @@ func (t *TerminalPage) peopleKey(msg tea.KeyMsg) tea.Cmd {
 	case !t.hosts() || v.Viewer == 0:
 	case key.Matches(msg, k.letType):
 		return t.change(terminal.Do{What: terminal.DoRight, Viewer: v.Viewer, Right: terminal.Control}, "tandem shells --let-type "+t.seat(v), t.who(v)+" may type.")
+	case key.Matches(msg, k.onlyWatch) && v.Viewer == t.welcome.Viewer:
+		return Send(Toast{Text: "That is this window.", Level: Warn})
 	case key.Matches(msg, k.onlyWatch):
 		return t.change(terminal.Do{What: terminal.DoRight, Viewer: v.Viewer, Right: terminal.View}, "tandem shells --only-watch "+t.seat(v), t.who(v)+" may only watch.")
 	case key.Matches(msg, k.kick) && v.Host:

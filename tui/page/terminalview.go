@@ -192,8 +192,12 @@ func (t *TerminalPage) peopleView() string {
 		}
 		v := t.roster.Viewers[i]
 		row := terminal.Describe(v, t.roster.Typist, node.Words)
-		if v.Viewer == t.welcome.Viewer {
-			row[0] += ", you"
+		row[0] = t.who(v)
+		switch { // first, as long names are cut
+		case v.Viewer == t.welcome.Viewer:
+			row[0] = "you: " + row[0]
+		case v.Host:
+			row[0] = "host: " + row[0]
 		}
 		right := strings.TrimSpace(strings.Join([]string{row[1], row[2], row[3]}, " "))
 		if row[4] != "" {
