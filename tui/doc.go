@@ -23,8 +23,8 @@
 // Everything about the node comes in by two commands that are armed again after
 // each message: one waits for events and hands on those of a thirtieth of a second
 // at once, keeping the newest 64; the other asks for the State when events say that
-// it has changed, and now and then so that round trips are fresh, but never for
-// more than a hundredth of the time. A node that doesn't answer leaves the last
+// it has changed, and every 2 s so that round trips are fresh, less often where that
+// would take more than a hundredth of the time, every 10 s at least. A node that doesn't answer leaves the last
 // State on the screen, says so in the header, and is asked again every second.
 //
 // # Approval

@@ -22,13 +22,16 @@ const (
 	kept = 64
 	// answerTime is how long the node may take to answer.
 	answerTime = 5 * time.Second
-	// refreshLeast is the least time between two answers while nothing but
-	// events ask for them, refreshIdle when nothing does.
+	// refreshLeast is the least time between two answers while events ask for
+	// them, refreshIdle when nothing does, refreshMost however long they take.
 	refreshLeast = 250 * time.Millisecond
 	refreshIdle  = 2 * time.Second
+	refreshMost  = 10 * time.Second
 	// refreshShare is how many times as long as an answer took to wait before
 	// the next.
 	refreshShare = 100
+	// retry is how long to wait after there was none.
+	retry = time.Second
 )
 
 // feed is what the root knows about asking the node.
@@ -39,7 +42,8 @@ type feed struct {
 	dirty   bool // something has happened since it was asked
 	urgent  bool // and it is a person who waits
 	last    time.Time
-	cost    time.Duration
+	cost    time.Duration // of the last answer
+	failed  bool          // there was none the last time
 }
 
 // subscribed is the stream of events, or why there is none.
@@ -133,7 +137,12 @@ func (f *feed) due(now time.Time) tea.Cmd {
 	switch {
 	case f.asking:
 		return nil
-	case f.urgent, f.dirty && since >= max(refreshLeast, 10*f.cost), since >= max(refreshIdle, refreshShare*f.cost):
+	case f.failed:
+		if since >= retry {
+			return f.ask()
+		}
+	case f.urgent, f.dirty && since >= min(refreshMost, max(refreshLeast, 10*f.cost)),
+		since >= min(refreshMost, max(refreshIdle, refreshShare*f.cost)):
 		return f.ask()
 	}
 	return nil
@@ -158,7 +167,10 @@ func (f *feed) ask() tea.Cmd {
 
 // answered takes note of an answer, and asks again if that can't wait.
 func (f *feed) answered(a answered) tea.Cmd {
-	f.asking, f.last, f.cost = false, a.state.At, a.cost
+	f.asking, f.last, f.failed = false, a.state.At, a.state.Err != nil
+	if !f.failed {
+		f.cost = a.cost
+	}
 	if a.state.Err == nil && f.urgent {
 		return f.ask()
 	}

@@ -28,6 +28,8 @@ type toasts struct {
 	until time.Time
 	err   error
 	since time.Time // of the error
+	// paths are the kinds of path last told of: a change of address is no news.
+	paths map[session.PeerID]session.PathKind
 }
 
 func (q *toasts) add(text string, level page.Level, now time.Time) {
@@ -87,14 +89,20 @@ func (q *toasts) event(e node.Event, now time.Time) {
 	}
 	switch e.Event {
 	case node.EventJoined:
+		q.path(e)
 		q.add(who+" is here.", page.Good, now)
 	case node.EventLeft:
+		if e.Peer != nil {
+			delete(q.paths, e.Peer.ID)
+		}
 		q.add(who+" has left.", page.Info, now)
 	case node.EventPath:
-		if e.Path != nil && e.Path.Kind == session.NoPath {
+		switch was, is := q.path(e); {
+		case was == is:
+		case is == session.NoPath:
 			q.add(who+": looking for a path.", page.Warn, now)
-		} else if e.Path != nil {
-			q.add(fmt.Sprintf("%s: %s.", who, e.Path.Kind), page.Info, now)
+		default:
+			q.add(fmt.Sprintf("%s: %s.", who, is), page.Info, now)
 		}
 	case node.EventFailed:
 		q.add(fmt.Sprintf("An attempt with a wrong code failed; %d left.", e.Left), page.Warn, now)
@@ -111,6 +119,19 @@ func (q *toasts) event(e node.Event, now time.Time) {
 	case node.EventWaiting, node.EventClock:
 		q.add(e.Reason, page.Warn, now)
 	}
+}
+
+// path notes the kind of a peer's path, and says what it was before.
+func (q *toasts) path(e node.Event) (was, is session.PathKind) {
+	if e.Peer == nil || e.Path == nil {
+		return "", ""
+	}
+	if q.paths == nil {
+		q.paths = make(map[session.PeerID]session.PathKind)
+	}
+	was, is = q.paths[e.Peer.ID], e.Path.Kind
+	q.paths[e.Peer.ID] = is
+	return was, is
 }
 
 // describeCut says what quitting does to a share.

@@ -1,16 +1,19 @@
 package tui
 
 import (
+	"context"
 	"testing"
+	"time"
 
-	"tandem/tui/theme"
-	"tandem/tui/tuitest"
-
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/muesli/termenv"
 	"go.uber.org/goleak"
 
-	"github.com/muesli/termenv"
-
+	"tandem/session"
 	"tandem/share/node"
+	"tandem/tui/page"
+	"tandem/tui/theme"
+	"tandem/tui/tuitest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,4 +53,52 @@ func TestPaletteAndHelpComeFromTheKeys(t *testing.T) {
 	f.Wait("anna").Keys("?").Wait("Everywhere", "new session").Keys("esc").Wait("anna")
 	f.Keys(":", "filt").Wait("filter").Gone("new session").Keys("enter").Gone("Commands")
 	f.Keys("dora").Wait("dora").Gone("anna")
+}
+
+// A node that hangs, or ends and comes back, leaves the window usable.
+func TestNodeThatFails(t *testing.T) {
+	b := tuitest.Busy()
+	f := start(t, b, 80, 24)
+	f.Wait("anna", "2 live").Until("events are listened to", func() bool { return b.Listeners() > 0 })
+	b.Script(func(a *tuitest.Answers) { a.Err = session.Errorf("", session.Unavailable, "no node") })
+	b.Drop()
+	f.Send(page.Refresh{}).Wait("the node can't be reached", "anna")
+	f.Keys("?").Wait("Everywhere").Keys("esc").Wait("dora")
+	b.Script(func(a *tuitest.Answers) { a.Err = nil })
+	f.Wait("2 live").Until("events are listened to again", func() bool { return b.Listeners() > 0 })
+	b.Emit(node.Event{Event: node.EventDenied, Peer: &session.Peer{Name: "eve"}, What: "terminal", Action: "view"})
+	f.Wait("eve was refused: terminal, view.")
+}
+
+// What is asked of the node costs at most a hundredth of the time, and a node that
+// does not answer is asked again at once.
+func TestFeedPace(t *testing.T) {
+	b := tuitest.New()
+	run := func(func(context.Context) tea.Msg) tea.Cmd { return func() tea.Msg { return nil } }
+	f := &feed{run: run, backend: b}
+	at := func(s float64) time.Time { return tuitest.Now().Add(time.Duration(s * float64(time.Second))) }
+	asked := func(cmd tea.Cmd) bool { return cmd != nil }
+	if !asked(f.ask()) || asked(f.due(at(100))) {
+		t.Fatal("asked twice at once, or not at all")
+	}
+	f.answered(answered{state: page.State{At: at(0)}, cost: 50 * time.Millisecond})
+	for s, want := range map[float64]bool{1: false, 4.9: false, 5.1: true} {
+		idle := *f
+		if got := asked(idle.due(at(s))); got != want {
+			t.Errorf("idle: asked after %v s: %v", s, got)
+		}
+	}
+	storm := *f
+	if asked(storm.happened(page.Happened{At: at(0.3)})) || !asked(storm.happened(page.Happened{At: at(0.6)})) {
+		t.Error("a storm of events is not taken at its pace")
+	}
+	urgent := *f
+	if !asked(urgent.happened(page.Happened{At: at(0.01), Events: []node.Event{{Event: node.EventRequest}}})) {
+		t.Error("somebody waits, and nobody is told")
+	}
+	f.asking = true
+	f.answered(answered{state: page.State{At: at(10), Err: session.Errorf("", session.Timeout, "")}, cost: answerTime})
+	if asked(f.due(at(10.5))) || !asked(f.due(at(11.1))) {
+		t.Error("a node that does not answer is not asked again")
+	}
 }
