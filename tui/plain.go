@@ -12,9 +12,9 @@ import (
 )
 
 // plain shows the root's window as lines of text, one below the other, for
-// screen readers and for terminals that can't move their cursor. After a key, and
-// when something interrupts, the lines that have changed are printed; what changes
-// by itself, such as a countdown, is not news.
+// screen readers and for terminals that can't move their cursor. After a key, when
+// something interrupts, and when the node begins or ceases to answer, the lines that
+// have changed are printed; what changes by itself, such as a countdown, is not news.
 type plain struct {
 	*root
 	printer *printer
@@ -22,6 +22,7 @@ type plain struct {
 	title   string
 	over    page.Page
 	toast   string
+	answers bool // the node does
 }
 
 func newPlain(m *root, out io.Writer) *plain {
@@ -33,12 +34,12 @@ func (p *plain) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	_, cmd := p.root.Update(msg)
 	lines := textLines(p.root.View())
 	title := p.top().page.Title()
-	toast := p.toasts.text
+	toast, answers := p.toasts.text, !p.state.At.IsZero() && p.state.Err == nil
 	var print []string
 	switch {
 	case title != p.title || p.root.over != p.over:
 		print = lines
-	case isInput(msg) || len(p.shown) == 0:
+	case isInput(msg) || len(p.shown) == 0 || answers != p.answers:
 		print = changed(p.shown, lines)
 	case toast != p.toast && toast != "":
 		print = []string{toast}
@@ -46,7 +47,7 @@ func (p *plain) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		p.toast = toast
 		return p, cmd
 	}
-	p.shown, p.title, p.over, p.toast = lines, title, p.root.over, toast
+	p.shown, p.title, p.over, p.toast, p.answers = lines, title, p.root.over, toast, answers
 	return p, tea.Batch(cmd, p.printer.print(print))
 }
 

@@ -29,13 +29,8 @@ func newQuestion(env page.Env, title string, about []string, yes, called string,
 func (q *question) Init() tea.Cmd { return nil }
 
 func (q *question) Update(msg tea.Msg) (page.Page, tea.Cmd) {
-	k, ok := msg.(tea.KeyMsg)
-	switch {
-	case !ok:
-	case key.Matches(k, q.yes):
+	if k, ok := msg.(tea.KeyMsg); ok && key.Matches(k, q.yes) {
 		return q, q.then
-	case key.Matches(k, q.env.Keys.Back):
-		return q, page.Send(page.Back{})
 	}
 	return q, nil
 }

@@ -65,14 +65,12 @@ func newRoot(c Config, run func(func(context.Context) tea.Msg) tea.Cmd, now time
 }
 
 func (m *root) Init() tea.Cmd {
-	cmds := []tea.Cmd{
-		m.pages[0].page.Init(), m.feed.subscribe(), m.feed.ask(), m.tick(), tea.SetWindowTitle("tandem"),
-		page.RunTransfers(m.env), page.WatchTransfers(m.env, 0),
-	}
+	home := m.pages[0].page.Init()
 	if m.first != nil {
-		cmds = append(cmds, page.Send(page.Open{Page: m.first(m.env)}))
+		home = tea.Sequence(home, page.Send(page.Open{Page: m.first(m.env)}))
 	}
-	return tea.Batch(cmds...)
+	return tea.Batch(home, m.feed.subscribe(), m.feed.ask(), m.tick(), tea.SetWindowTitle("tandem"),
+		page.RunTransfers(m.env), page.WatchTransfers(m.env, 0))
 }
 
 func (m *root) tick() tea.Cmd {
@@ -224,7 +222,7 @@ func (m *root) key(msg tea.KeyMsg) tea.Cmd {
 		return tea.Suspend
 	case msg.Type == tea.KeyCtrlC:
 		return m.quit()
-	case takes(m.top().page, msg):
+	case m.takes(msg):
 		return m.toTop(msg)
 	case key.Matches(msg, keys.Help):
 		return m.open(page.NewHelp(m.env, m.top().page))
@@ -238,10 +236,13 @@ func (m *root) key(msg tea.KeyMsg) tea.Cmd {
 	return m.toTop(msg)
 }
 
-// takes reports whether a key is one of the page's own.
-func takes(p page.Page, msg tea.KeyMsg) bool {
-	for _, b := range p.Keys() {
-		if key.Matches(msg, b) {
+// takes reports whether a key is one of the top page's own. One of the root's that
+// it lists, for the footer, stays the root's.
+func (m *root) takes(msg tea.KeyMsg) bool {
+	keys := m.env.Keys
+	for _, b := range m.top().page.Keys() {
+		h := b.Help()
+		if key.Matches(msg, b) && h != keys.Back.Help() && h != keys.Help.Help() && h != keys.Palette.Help() && h != keys.Quit.Help() {
 			return true
 		}
 	}

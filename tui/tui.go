@@ -9,6 +9,7 @@ import (
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"golang.org/x/term"
 
 	"tandem/session"
 	"tandem/tui/page"
@@ -85,6 +86,20 @@ func (w *work) Close() {
 	}
 }
 
+// raw makes a terminal give keys one by one, unechoed: bubbletea does so only
+// where it draws.
+func raw(in io.Reader) (restore func(), err error) {
+	file, ok := in.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return func() {}, nil
+	}
+	was, err := term.MakeRaw(int(file.Fd()))
+	if err != nil {
+		return nil, &session.Error{Op: "tui", Err: err}
+	}
+	return func() { _ = term.Restore(int(file.Fd()), was) }, nil // it is the last thing done
+}
+
 // frames is how often the window is drawn at most, in frames per second. It is
 // half of what a key waits for, and costs nothing when nothing has changed.
 const frames = 120
@@ -100,10 +115,16 @@ func Run(ctx context.Context, c Config) error {
 			return err
 		}
 	}
+	c.Keys.Suspend.SetEnabled(!c.Theme.Plain) // the terminal's mode is not bubbletea's to restore then
 	m := newRoot(c, w.run, time.Now())
 	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithFPS(frames), tea.WithoutSignalHandler()}
 	var model tea.Model = m
 	if c.Theme.Plain {
+		restore, err := raw(c.In)
+		if err != nil {
+			return err
+		}
+		defer restore()
 		model = newPlain(m, c.Out)
 		options = append(options, tea.WithoutRenderer())
 	} else {

@@ -102,3 +102,12 @@ func TestFeedPace(t *testing.T) {
 		t.Error("a node that does not answer is not asked again")
 	}
 }
+
+func TestSessionFromTheTUI(t *testing.T) {
+	b := tuitest.New()
+	b.Has.Invite = tuitest.Share("s1", "mine")
+	f := start(t, b, 80, 24)
+	f.Wait("Nobody is here yet.").Keys("n").Wait("What do you share?").Keys("enter").Wait("4821 - wolf - paper - lunar", "E end session")
+	f.Keys("esc").Wait("Home", "Sessions (1)", "mine").Keys("enter").Wait("4821 - wolf").Keys("E").Wait("This session has ended.")
+	f.Keys("q").Wait("Nobody is here yet.").Keys("q").Finished()
+}

@@ -28,8 +28,8 @@ type Page interface {
 	Title() string
 	// Keys are what the page does, for the footer, the help and the palette; a
 	// disabled one is left out. The palette runs one by sending its first key. What
-	// is listed here goes to the page, even esc, q, ? and :, which are the root's
-	// otherwise: esc and q close the page.
+	// is listed here goes to the page, even esc, q, ? and :, unless it is the binding
+	// in Env.Keys itself: then it is the root's, and esc and q close the page.
 	Keys() []key.Binding
 }
 
