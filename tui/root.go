@@ -50,7 +50,7 @@ func newRoot(c Config, run func(func(context.Context) tea.Msg) tea.Cmd, now time
 	m := &root{
 		env: page.Env{
 			Backend: c.Backend, Theme: theme, Keys: c.Keys, Entries: entries(), Seat: c.Seat, Doctor: c.Doctor, Now: now, Run: run, Demo: startDemo,
-			Transfers: jobs.NewTransfers(jobs.FolderCopier(c.Backend)),
+			Transfers: jobs.NewTransfers(jobs.FolderCopier(c.Backend)), Forwards: jobs.NewForwards(c.Backend),
 		},
 		ends:  c.Ends,
 		later: make(map[string]bool),
@@ -70,7 +70,7 @@ func (m *root) Init() tea.Cmd {
 		home = tea.Sequence(home, page.Send(page.Open{Page: m.first(m.env)}))
 	}
 	return tea.Batch(home, m.feed.subscribe(), m.feed.ask(), m.tick(), tea.SetWindowTitle("tandem"),
-		page.RunTransfers(m.env), page.WatchTransfers(m.env, 0))
+		page.RunTransfers(m.env), page.WatchTransfers(m.env, 0), page.RunForwards(m.env))
 }
 
 func (m *root) tick() tea.Cmd {
@@ -431,8 +431,10 @@ func (m *root) cut() []string {
 			cut = append(cut, describeCut(s, guests))
 		}
 	}
-	if what := m.env.Transfers.Keeping(); what != "" {
-		cut = append(cut, what)
+	for _, what := range []string{m.env.Transfers.Keeping(), m.env.Forwards.Keeping()} {
+		if what != "" {
+			cut = append(cut, what)
+		}
 	}
 	for _, l := range m.pages {
 		if k, ok := l.page.(page.Keeper); ok {

@@ -63,6 +63,11 @@ func results(cmd tea.Cmd) []tea.Msg {
 	return all
 }
 
+// says waits until a page has told the root something.
+func says(f *tuitest.Flow, w *tuitest.Window, msg tea.Msg) {
+	f.Until(fmt.Sprintf("says %+v", msg), func() bool { return slices.Contains(w.Said(), msg) })
+}
+
 func TestActivityGolden(t *testing.T) {
 	b := tuitest.Busy()
 	b.Has.Activity = logEntries()
@@ -81,9 +86,7 @@ func TestActivityFilter(t *testing.T) {
 	f.Wait("invited", "revoked").Keys("/", "denied").Gone("revoked").Wait("secret", "(and 12 more)")
 	f.Keys("enter", "esc").Wait("revoked")
 	f.Keys("down", "p").Gone("secret").Wait("make") // only anna
-	if !slices.Contains(w.Said(), tea.Msg(page.Verb{Text: "tandem log"})) {
-		t.Errorf("the verb isn't among %v", w.Said())
-	}
+	says(f, w, page.Verb{Text: "tandem log"})
 	f.Keys("esc", "/", "nothing like it").Wait("Nothing like that.").Keys("esc").Wait("revoked")
 }
 
@@ -173,7 +176,6 @@ func TestActivityNothingRecorded(t *testing.T) {
 	b := tuitest.New()
 	b.Has.Activity = logEntries()[5:]
 	f, w := run(t, b, func(env page.Env) page.Page { return page.NewActivity(env, page.Subject{}) })
-	f.Wait("invited").Keys("end", "enter").Until("it says so", func() bool {
-		return slices.Contains(w.Said(), tea.Msg(page.Toast{Text: "Nothing was recorded there.", Level: page.Info}))
-	})
+	f.Wait("invited").Keys("end", "enter")
+	says(f, w, page.Toast{Text: "Nothing was recorded there.", Level: page.Info})
 }

@@ -74,6 +74,8 @@ type Env struct {
 	Transfers *work.Transfers
 	// Demo starts a second device for the tour; nil: there is no tour.
 	Demo func(ctx context.Context) (Demo, error)
+	// Forwards are the forwards that were asked for.
+	Forwards *work.Forwards
 	// Run makes a Cmd of work that waits: its context ends with the program, which
 	// waits for it.
 	Run func(work func(ctx context.Context) tea.Msg) tea.Cmd
