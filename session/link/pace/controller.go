@@ -20,7 +20,7 @@ const (
 	queueHigh = 8 * time.Millisecond
 	// lateness is by how much a message may miss its time before there was too
 	// little to send.
-	lateness = 2 * burst
+	lateness = 10 * time.Millisecond
 	// fullGrowth in fullRounds round trips is what the rate must grow by, or the
 	// path is full.
 	fullGrowth = 1.25
@@ -51,6 +51,7 @@ const (
 	rttDoubt    = time.Second
 	longerGain  = 1.5
 	measureTime = 100 * time.Millisecond
+	measureMost = 3 * time.Second
 
 	// startBytes are sent in the first round trip, which is startRTT if unknown.
 	startBytes = 64 << 10
@@ -60,10 +61,10 @@ const (
 	slack        = 4 * time.Millisecond
 	slackPackets = 8
 	// burst is what may be sent at once after having been late, as time.
-	burst = 8 * time.Millisecond
+	burst = 20 * time.Millisecond
 	// burstMost is how much acknowledgements that come in bursts may add to what is
 	// outstanding, as time.
-	burstMost = 50 * time.Millisecond
+	burstMost = 100 * time.Millisecond
 )
 
 type phase uint8
@@ -110,13 +111,14 @@ type Controller struct {
 	slow     streak  // that took twice the least
 	filled   streak  // with a queue, in a cruise
 
-	best     time.Duration // the least round trip since the last measurement
-	measured time.Duration // the least of the present one
-	lowest   time.Duration // the least in this round trip; 0 if there was none
-	lately   time.Duration // the least in the one before
-	near     time.Time     // when a round trip was near the least
-	nearRate float64       // the rate then
-	cruising time.Duration
+	best      time.Duration // the least round trip since the last measurement
+	measured  time.Duration // the least of the present one
+	lowest    time.Duration // the least in this round trip; 0 if there was none
+	lately    time.Duration // the least in the one before
+	near      time.Time     // when a round trip was near the least
+	nearRate  float64       // the rate then
+	cruising  time.Duration
+	measuring time.Time // when that began
 
 	blocked bool      // the cap has held back the next message
 	next    time.Time // when the next message may leave
@@ -279,7 +281,7 @@ func (c *Controller) enter(p phase, now time.Time) {
 	c.phase, c.since = p, now
 	switch p {
 	case measure:
-		c.measured = 0
+		c.measured, c.measuring = 0, now
 	case cruise:
 		c.cruising = max(cruiseRounds*c.best, cruiseLeast)
 		c.cruising += time.Duration(c.config.Random() * float64(c.cruising) / 4) // so that two senders do not probe in step
@@ -313,7 +315,9 @@ func (c *Controller) step(now time.Time) {
 			c.enter(cruise, now)
 		}
 	case measure:
-		if in > max(least, c.lately)+measureTime {
+		if c.outstanding > c.Cap() && now.Sub(c.measuring) < measureMost {
+			c.since, c.measured = now, 0 // the queue still drains
+		} else if in > max(least, c.lately)+measureTime {
 			c.near, c.nearRate = now, c.rates.max()
 			longer := float64(c.measured) > float64(least)*longerGain
 			if c.measured != 0 {
@@ -376,6 +380,9 @@ func (c *Controller) product() int {
 // extra is what may be outstanding beyond that.
 func (c *Controller) extra() int {
 	least := c.rates.max()*slack.Seconds() + float64(slackPackets*c.config.Packet)
+	if c.queue() > 2*queueHigh {
+		return int(least) // what has come in bursts is in the queue by now
+	}
 	return int(max(least, c.bursts.max()))
 }
 

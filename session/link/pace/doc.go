@@ -27,8 +27,9 @@
 //	         the product is outstanding; if the probe found a twentieth more, the next
 //	         one follows soon
 //	measure  if no round trip came near the least one for ten seconds, or for one while
-//	         the rate fell to half: half the product outstanding for a round trip and
-//	         100 ms, so that the queue empties; the least then counts, also if it is
+//	         the rate fell to half: half the product outstanding until no more than that
+//	         is, for three seconds at most, and then for a round trip and 100 ms, so that
+//	         the queue empties; the least then counts, also if it is
 //	         more, and if it is half as much again, the start follows: what was taken
 //	         for a queue was the path
 //
@@ -43,6 +44,7 @@
 // of those measured in the last one took beyond the least of all, less a sixteenth.
 //
 // Beside the product, 4 ms of the rate and eight packets may be outstanding, or as
-// much as acknowledgements have lately come in bursts, up to 50 ms and a quarter of
-// the least round trip.
+// much as acknowledgements have lately come in bursts, up to 100 ms and a quarter of
+// the least round trip, unless there is a queue of more than 16 ms. A sender that was
+// held up may make up for 20 ms at once.
 package pace
