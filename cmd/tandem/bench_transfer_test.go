@@ -165,7 +165,7 @@ func TestBenchTransferKeys(t *testing.T) {
 	for _, loss := range []float64{0, 0.01} {
 		link := natlab.Link{Rate: 100e6, Delay: 25 * time.Millisecond, Loss: loss}
 		b.path.SetLink(link)
-		s := show(t, "tandem", b.getter.command(t.Context(), "shell", b.peer, "--", "/bin/sh", "-c", echoing))
+		s := show(t, "tandem", b.getter.command(t.Context(), "shell", "--predict", "never", b.peer, "--", "/bin/sh", "-c", echoing))
 		s.await(t, "ready")
 		time.Sleep(time.Second) // until nobody draws any more
 		idle := typeAll(t, []*screen{s}, (*screen).typeKeys)[0]

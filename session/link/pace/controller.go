@@ -18,6 +18,10 @@ const (
 	// queueLow and queueHigh are that queue, as time.
 	queueLow  = 3 * time.Millisecond
 	queueHigh = 8 * time.Millisecond
+	// queueSteep of queue beyond that take away all of the rate, but no more of it
+	// than leastGain leaves.
+	queueSteep = 400 * time.Millisecond
+	leastGain  = 0.9
 	// lateness is by how much a message may miss its time before there was too
 	// little to send.
 	lateness = 10 * time.Millisecond
@@ -38,7 +42,7 @@ const (
 	cruiseLeast  = 250 * time.Millisecond
 	grownGain    = 1.05 // after a probe that found so much more, another one follows
 	// upQueue is the queue that probing may make, as time.
-	upQueue = 15 * time.Millisecond
+	upQueue = 12 * time.Millisecond
 
 	probeLeast = 20 * time.Millisecond // of a probe, and of what follows it
 
@@ -357,7 +361,7 @@ func (c *Controller) pacing() float64 {
 		case queue < queueLow:
 			return rate * moreGain
 		case queue > queueHigh:
-			return rate * lessGain
+			return rate * max(lessGain-float64(queue-queueHigh)/float64(queueSteep), leastGain)
 		}
 	case measure:
 	}

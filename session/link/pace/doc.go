@@ -18,11 +18,12 @@
 //	drain    sends at 0.35 times the rate until no more than the product is
 //	         outstanding
 //	cruise   sends at 1.02 times the rate while round trips show no queue, at 0.97
-//	         times while they show one of more than 8 ms, and else at the rate, with
-//	         1.25 times the product outstanding; every six round trips, and no more
-//	         often than four times a second, it probes
+//	         times while they show one of more than 8 ms, less by a hundredth for each
+//	         4 ms beyond that, down to 0.9, and else at the rate, with 1.25 times the
+//	         product outstanding; every six round trips, and no more often than four
+//	         times a second, it probes
 //	up       sends at 1.25 times the rate for a round trip, with twice the product
-//	         outstanding at most, but no longer than it takes to queue 15 ms
+//	         outstanding at most, but no longer than it takes to queue 12 ms
 //	down     sends at 0.75 times the rate for a round trip, or until no more than
 //	         the product is outstanding; if the probe found a twentieth more, the next
 //	         one follows soon
