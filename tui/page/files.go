@@ -47,8 +47,8 @@ const (
 )
 
 type fileKeys struct {
-	swap, parent, copy, rename, move, mkdir, remove, sort, hidden, invert, preview, reload, transfers key.Binding
-	transfer                                                                                          transferKeys
+	swap, parent, copy, rename, move, mkdir, remove, sort, hidden, invert, preview, picture, reload, transfers key.Binding
+	transfer                                                                                                   transferKeys
 }
 
 // NewFiles makes the page of a peer's files.
@@ -72,7 +72,7 @@ func NewFilesOf(env Env, of Subject, here work.Folder, dir string, there work.Fo
 			swap: theme.Bind("other side", "tab", "shift+tab"), parent: theme.Bind("up", "backspace", "left"), copy: theme.Bind("copy", "c", "f5"),
 			rename: theme.Bind("rename", "e"), move: theme.Bind("move", "m", "f6"), mkdir: theme.Bind("new folder", "n", "f7"), remove: theme.Bind("delete", "D", "f8"),
 			sort: theme.Bind("sort", "s"), hidden: theme.Bind("hidden files", "."), invert: theme.Bind("invert marks", "*"),
-			preview: theme.Bind("preview", "v", "f3"), reload: theme.Bind("read again", "r"), transfers: theme.Bind("transfers", "T"), transfer: newTransferKeys(),
+			preview: theme.Bind("preview", "v", "f3"), reload: theme.Bind("read again", "r"), picture: theme.Bind("full size", "i"), transfers: theme.Bind("transfers", "T"), transfer: newTransferKeys(),
 		},
 	}
 	f.panes = [2]*pane{newPane(env, here, "here", dir, false), newPane(env, there, of.Alias(), "", true)}
@@ -121,7 +121,11 @@ func (f *FilesPage) Keys() []key.Binding {
 	case f.prompt.Focused():
 		return []key.Binding{theme.Bind("do it", "enter"), theme.Bind("cancel", "esc")}
 	case f.show.open:
-		return []key.Binding{theme.Bind("close", "esc", "v", "q"), keys.Up, keys.Down, keys.PageUp, keys.PageDown}
+		bindings := []key.Binding{theme.Bind("close", "esc", "v", "q")}
+		if f.show.image != nil && f.show.protocol != widget.Cells {
+			bindings = append(bindings, f.keys.picture)
+		}
+		return append(bindings, keys.Up, keys.Down, keys.PageUp, keys.PageDown)
 	}
 	var bindings []key.Binding
 	if f.asking != nil {
@@ -316,6 +320,8 @@ func (f *FilesPage) key(msg tea.KeyMsg) tea.Cmd {
 		return f.deleteKey(msg)
 	case f.prompt.Focused():
 		return f.promptKey(msg)
+	case f.show.open && key.Matches(msg, f.keys.picture):
+		return f.picture()
 	case f.show.open:
 		f.show.key(msg, f.env.Keys)
 		return nil

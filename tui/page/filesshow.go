@@ -3,8 +3,10 @@ package page
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
+	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -14,8 +16,12 @@ import (
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/muesli/cancelreader"
+	"golang.org/x/term"
 
 	"tandem/session"
+	"tandem/share/terminal"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
 	"tandem/tui/work"
@@ -41,6 +47,8 @@ type preview struct {
 	err    error
 	ready  bool
 	scroll int
+	// protocol is how the image can be shown at its full size.
+	protocol widget.Protocol
 
 	width, height int
 }
@@ -63,6 +71,9 @@ func (f *FilesPage) preview() tea.Cmd {
 		return nil
 	}
 	f.show = preview{open: true, turn: f.show.turn + 1, title: e.Name, entry: e}
+	if f.env.Seat.Getenv != nil {
+		f.show.protocol = widget.FindProtocol(f.env.Seat.Getenv)
+	}
 	f.arrange()
 	show, turn, at, files := &f.show, f.show.turn, p.files.Join(p.dir, e.Name), p.files
 	verb := ""
@@ -121,6 +132,55 @@ func textLines(head []byte, size int64) (lines []string, about string) {
 		about += fmt.Sprintf(", of which these are the first %s", widget.Bytes(uint64(len(head))))
 	}
 	return lines, about
+}
+
+// picture shows the image in the whole window, by what the person's terminal has
+// for that, until a key is pressed.
+func (f *FilesPage) picture() tea.Cmd {
+	img, protocol := f.show.image, f.show.protocol
+	if img == nil || protocol == widget.Cells {
+		return nil
+	}
+	return f.env.Run(func(ctx context.Context) tea.Msg {
+		return Exec{Command: &onTerminal{run: func(tty terminal.TTY) error {
+			size := tty.Size()
+			sequence, err := widget.Picture(img, protocol, int(size.Cols), int(size.Rows)-1)
+			if err != nil {
+				return err
+			}
+			return untilKey(ctx, tty, "\x1b[H\x1b[J"+sequence)
+		}}, Done: func(err error) tea.Msg {
+			if err != nil {
+				return Fail{&session.Error{Op: "show the image", Kind: session.Internal, Err: err}}
+			}
+			return nil
+		}}
+	})
+}
+
+// untilKey writes a sequence to the terminal and waits for a key.
+func untilKey(ctx context.Context, tty terminal.TTY, sequence string) error {
+	in, err := cancelreader.NewReader(tty.In)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // the file stays open
+	raw, err := term.MakeRaw(int(tty.In.Fd()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = term.Restore(int(tty.In.Fd()), raw) }() // what comes next sets its own modes
+	stop := context.AfterFunc(ctx, func() { in.Cancel() })
+	defer stop()
+	if _, err := tty.Out.WriteString(sequence); err != nil {
+		return err
+	}
+	_, err = in.Read(make([]byte, 64))
+	_, gone := tty.Out.WriteString(ansi.KittyGraphics(nil, "a=d", "q=2") + "\x1b[H\x1b[J")
+	if errors.Is(err, cancelreader.ErrCanceled) || errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, gone)
 }
 
 func (p *preview) take(msg previewed) {

@@ -84,7 +84,7 @@ func NewTerminal(env Env, of Subject) Page {
 	}
 	t.watch = of.Offers != nil && !allows(of.Offers, terminal.ServiceName, string(terminal.Control)) && of.Ref() != node.Own
 	t.view = screen.View{
-		Screen: terminal.NewScreen(terminal.Size{Cols: 80, Rows: 24}), Profile: env.Theme.Profile, ASCII: env.Theme.ASCII, Focused: true,
+		Screen: terminal.NewScreen(terminal.Size{Cols: 80, Rows: 24}), Profile: env.Theme.Profile, ASCII: env.Theme.ASCII, Plain: env.Theme.Plain, Focused: true,
 	}
 	return t
 }

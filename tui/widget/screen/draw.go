@@ -17,6 +17,7 @@ type painter struct {
 	b       strings.Builder
 	profile termenv.Profile
 	ascii   bool // nothing beyond ASCII
+	bare    bool // no attributes
 	pen     terminal.Style
 	drawn   bool // attributes have been set
 }
@@ -126,7 +127,7 @@ func plain(c terminal.Cell) string {
 // style makes s the pen.
 func (p *painter) style(s terminal.Style) {
 	s.Hidden = false
-	if s == p.pen {
+	if s == p.pen || p.bare {
 		return
 	}
 	p.pen = s

@@ -17,6 +17,8 @@ type View struct {
 	// nothing but those characters.
 	Profile termenv.Profile
 	ASCII   bool
+	// Plain draws text only, for screen readers.
+	Plain bool
 	// Focused shows the program's cursor.
 	Focused bool
 
@@ -266,10 +268,13 @@ func (v *View) String() string {
 	_, on, end := v.Screen.Rows()
 	first, left := v.first(), v.column()
 	cols := min(int(v.Screen.Size().Cols)-left, v.width)
-	p := painter{profile: v.Profile, ascii: v.ASCII}
+	p := painter{profile: v.Profile, ascii: v.ASCII, bare: v.Plain}
 	beyond := "·"
 	if v.ASCII {
 		beyond = "."
+	}
+	if v.Plain {
+		beyond = " "
 	}
 	outside := strings.Repeat(beyond, v.width-cols)
 	x, y, visible := v.Screen.Cursor()
@@ -278,7 +283,7 @@ func (v *View) String() string {
 	var cells []terminal.Cell
 	for row := first; row < first+uint64(v.height); row++ {
 		if row >= end {
-			lines = append(lines, faint(strings.Repeat(beyond, v.width)))
+			lines = append(lines, v.faint(strings.Repeat(beyond, v.width)))
 			continue
 		}
 		cells, _ = v.Screen.AppendRow(cells[:0], row)
@@ -288,15 +293,15 @@ func (v *View) String() string {
 		}
 		line := p.row(shown, cols, v.marks(row, left, cursor, visible))
 		if outside != "" {
-			line += faint(outside)
+			line += v.faint(outside)
 		}
 		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
 }
 
-func faint(s string) string {
-	if ansi.StringWidth(s) == 0 {
+func (v *View) faint(s string) string {
+	if v.Plain || ansi.StringWidth(s) == 0 {
 		return s
 	}
 	return "\x1b[2m" + s + "\x1b[0m"

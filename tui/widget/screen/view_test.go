@@ -62,6 +62,15 @@ func TestColours(t *testing.T) {
 	}
 }
 
+// TestPlain: a screen reader gets text only.
+func TestPlain(t *testing.T) {
+	v := view(4, 1, 8, 2, "\x1b[1;31mbo\x1b[7mld")
+	v.Plain = true
+	if got := v.String(); got != "bold    \n        " {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestHostileText: nothing that is printed leaves its place.
 func TestHostileText(t *testing.T) {
 	for _, output := range []string{
@@ -176,6 +185,7 @@ func FuzzView(f *testing.F) {
 	f.Fuzz(func(t *testing.T, output, actions []byte, cols, rows, width, height uint8, query string) {
 		v := view(uint16(cols%100)+1, uint16(rows%40)+1, int(width%90), int(height%30), string(output))
 		v.Profile, v.ASCII = termenv.Profile(width%4), height&128 != 0
+		v.Plain = width&128 != 0
 		for i, a := range actions[:min(len(actions), 50)] {
 			n := int(a>>3) - 8
 			switch a % 12 {
