@@ -124,9 +124,12 @@
 // Each stream is a reliable ordered data channel, opened by DATA_CHANNEL_OPEN
 // with an empty label and used without waiting for the ACK. The offerer uses odd
 // SCTP stream IDs, the answerer even ones from 4. What travels on it is package
-// stream's. A peer may have 2000 open (further ones are rejected as busy) and
-// open 2000 a second. Of its requests to reset streams (RFC 6525) at most 16 may
-// wait for data; packets with more are dropped, so that it sends them again.
+// stream's. A peer may have 2000 open (of further ones 200 are rejected as busy, the
+// others closed) and open 2000 a second. Who opens them faster is slowed down, on
+// purpose and by much: beyond 16 that have not been taken up SCTP drops an opening,
+// and its sender sends it again a second later. So we open at most 10 at once and
+// 1500 a second. Of a peer's requests to reset streams (RFC 6525) at most 16 may wait
+// for data; packets with more are dropped, so that it sends them again.
 //
 // SCTP interleaves the messages of streams (RFC 8260), so a keystroke overtakes bulk
 // data that waits for SCTP's congestion window. That window is at least 128 KiB, so
