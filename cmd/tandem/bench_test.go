@@ -270,7 +270,7 @@ func (l *lab) sshd(t *testing.T, host *natlab.Host, more ...string) *sshServer {
 	config := file("sshd_config", strings.Join(append([]string{
 		"Port 22", "HostKey " + file("host", hostPrivate), "AuthorizedKeysFile " + file("authorized", userPublic),
 		"UsePAM no", "StrictModes no", "PermitRootLogin yes", "PasswordAuthentication no",
-		"PrintMotd no", "PrintLastLog no", "PidFile none", "Subsystem sftp internal-sftp",
+		"PrintMotd no", "PrintLastLog no", "PidFile none",
 	}, more...), "\n")+"\n")
 	cmd := host.Command(t.Context(), path, "-D", "-e", "-f", config)
 	var log bytes.Buffer

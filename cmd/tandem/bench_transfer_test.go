@@ -27,7 +27,8 @@ import (
 )
 
 // The benchmark of transfers fetches one file of random bytes, or a folder of many
-// small ones, over a link, with tandem get, scp, rsync and croc, one after the other.
+// small ones, over a link, with tandem get, scp, rsync and croc, one after the other; the
+// file also over one data channel of pion/webrtc, all by default.
 // What is measured is the whole command: connecting, and for tandem and croc meeting
 // through a server, included. A file takes the link TANDEM_BENCH_SECONDS, 10 unless
 // it is set; what is not there after twice that is stopped, and its rate is that of the
@@ -88,6 +89,7 @@ func transferLinks() []natlab.Link {
 type fetcher struct {
 	name       string
 	congestion string // of TCP
+	single     bool   // knows only one file
 	command    func(name, dest string) *exec.Cmd
 	// serving is the process at the other end; its children count.
 	serving int
@@ -128,6 +130,9 @@ func TestBenchTransferMany(t *testing.T) {
 	n := b.scatter(t)
 	rows := [][]string{heading()}
 	for _, x := range b.programs {
+		if x.single {
+			continue
+		}
 		rows = append(rows, b.measure(t, x, "many", natlab.Link{Rate: 100e6, Delay: 25 * time.Millisecond}))
 	}
 	fmt.Printf("\n%d files of 4 kB, fetched:\n\n%s\n", n, table(rows))
@@ -149,7 +154,9 @@ func TestBenchTransferLocal(t *testing.T) {
 			continue // nothing is congested
 		}
 		one = append(one, b.measure(t, x, "file", natlab.Link{}))
-		many = append(many, b.measure(t, x, "many", natlab.Link{}))
+		if !x.single {
+			many = append(many, b.measure(t, x, "many", natlab.Link{}))
+		}
 	}
 	fmt.Printf("\nOne file of %d MB, fetched from the same machine:\n\n%s\n", mb, table(one))
 	fmt.Printf("\n%d files of 4 kB, fetched from the same machine:\n\n%s\n", n, table(many))
@@ -220,6 +227,7 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 	b.programs = []fetcher{{name: "tandem get", serving: sharing.cmd.Process.Pid, command: func(name, dest string) *exec.Cmd {
 		return b.getter.command(t.Context(), "get", b.peer+":"+filepath.Base(b.dir)+"/"+name, dest)
 	}}}
+	b.programs = append(b.programs, rawPion(t, near, far, filepath.Join(b.dir, "file")))
 	allowCongestion(t)
 	// Without the login scripts of this machine, which are not what is measured.
 	sshd := l.sshd(t, far, "Subsystem sftp internal-sftp", "SetEnv HOME="+t.TempDir())
@@ -241,6 +249,33 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 		b.programs = append(b.programs, b.croc(t, program))
 	}
 	return b
+}
+
+// rawPion is a fetcher over pion, which has its server on far.
+func rawPion(t *testing.T, near, far *natlab.Host, file string) fetcher {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir() // TestMain goes by the name it is called by
+	for _, name := range []string{"pionserve", "pionfetch"} {
+		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addr := net.JoinHostPort(far.Addr().String(), "4711")
+	serving := far.Command(t.Context(), filepath.Join(dir, "pionserve"), addr, file)
+	if err := serving.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = serving.Process.Kill()
+		_ = serving.Wait() // it was killed
+	})
+	return fetcher{name: "pion", serving: serving.Process.Pid, single: true, command: func(name, dest string) *exec.Cmd {
+		return near.Command(t.Context(), filepath.Join(dir, "pionfetch"), addr, filepath.Join(dest, name))
+	}}
 }
 
 // croc sends with a relay beside the sender.

@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakless{m}, map[string]func(){"tandem": main, "hold": hold})
+	testscript.Main(leakless{m}, map[string]func(){"tandem": main, "hold": hold, "pionserve": pionServe, "pionfetch": pionFetch})
 }
 
 // leakless fails when the tests leave goroutines behind.
