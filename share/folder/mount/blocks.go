@@ -40,6 +40,7 @@ type block struct {
 // blocks fetches and keeps parts of files: the ones used last.
 type blocks struct {
 	folder Folder
+	vigil  *vigil
 	life   context.Context //nolint:containedctx // bounds what is read ahead, for no caller
 	end    context.CancelFunc
 	work   sync.WaitGroup
@@ -49,9 +50,9 @@ type blocks struct {
 	order *list.List                 // the one used last in front
 }
 
-func newBlocks(f Folder) *blocks {
+func newBlocks(f Folder, v *vigil) *blocks {
 	life, end := context.WithCancel(context.Background())
-	return &blocks{folder: f, life: life, end: end, byKey: make(map[blockKey]*list.Element), order: list.New()}
+	return &blocks{folder: f, vigil: v, life: life, end: end, byKey: make(map[blockKey]*list.Element), order: list.New()}
 }
 
 func (b *blocks) close() {
@@ -119,11 +120,11 @@ func (b *blocks) removeLocked(e *list.Element) {
 }
 
 func (b *blocks) fetch(bl *block) {
-	ctx, cancel := context.WithTimeout(b.life, 2*patience)
-	defer cancel()
+	ctx, done := b.vigil.call(b.life)
 	offset := bl.key.index * blockSize
 	p := make([]byte, min(blockSize, bl.key.size-offset))
 	n, e, err := b.folder.ReadRange(ctx, bl.key.path, p, offset)
+	err = done(err)
 	if err != nil && !errors.Is(err, io.EOF) {
 		bl.err = err
 		return

@@ -17,8 +17,11 @@
 //     the share's trash.
 //   - Names and attributes are remembered for a second.
 //
-// Nothing waits without end: a peer that has gone makes calls fail with EIO
-// after at most 15 seconds without progress, and a session that has ended at once.
+// Nothing waits without end. While calls wait, the peer is asked for a sign of life
+// now and then; if it gives none within 8 seconds, all of them fail with EIO, and so
+// does each new one, at once, until it answers again. A session that has ended makes
+// them fail at once, and a peer that gives signs of life but no answer after two
+// minutes without progress.
 //
 // There are no symbolic links, hard links, owners, special files or permissions
 // other than "executable", because the protocol has none.

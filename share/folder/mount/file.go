@@ -49,11 +49,11 @@ func (t *Tree) Create(ctx context.Context, path string, exec bool) (*File, error
 	if err := t.writable("create"); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := t.vigil.call(ctx)
 	now := time.Now().UnixNano()
 	o := folder.Options{Exclusive: true, Exec: exec}
-	if _, err := t.folder.Write(ctx, t.at(path), io.LimitReader(nil, 0), now, o); err != nil {
+	_, err := t.folder.Write(ctx, t.at(path), io.LimitReader(nil, 0), now, o)
+	if err = done(err); err != nil {
 		return nil, err
 	}
 	t.own(path)
@@ -332,20 +332,28 @@ func (s *spool) send(ctx context.Context) error {
 	s.dirty = false // what is written from now on goes the next time
 	mtime, exec, size := s.mtime, s.exec, s.size()
 	s.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	alive := time.AfterFunc(2*patience, cancel)
-	defer alive.Stop()
-	o := folder.Options{Force: true, Exec: exec, Progress: func(folder.Progress) { alive.Reset(2 * patience) }}
-	summary, err := s.tree.folder.Write(ctx, s.tree.at(path), io.NewSectionReader(s.file, 0, size), mtime, o)
-	if err == nil && summary.Same > 0 { // the content was; the rest may not be
-		_, err = s.tree.folder.Set(ctx, s.tree.at(path), mtime, exec)
-	}
+	err := s.write(ctx, path, size, mtime, exec)
 	s.tree.forgetOne(path)
 	if err != nil {
 		s.mu.Lock()
 		s.dirty = true
 		s.mu.Unlock()
+	}
+	return err
+}
+
+// write sends the first size bytes. It may take as long as it makes progress.
+func (s *spool) write(ctx context.Context, path string, size, mtime int64, exec bool) (err error) {
+	ctx, done := s.tree.vigil.transfer(ctx)
+	defer func() { err = done(err) }()
+	stalled, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alive := time.AfterFunc(limit, func() { cancel(errSilent) }) // which the folder's client passes on
+	defer alive.Stop()
+	o := folder.Options{Force: true, Exec: exec, Progress: func(folder.Progress) { alive.Reset(limit) }}
+	summary, err := s.tree.folder.Write(stalled, s.tree.at(path), io.NewSectionReader(s.file, 0, size), mtime, o)
+	if err == nil && summary.Same > 0 { // the content was; the rest may not be
+		_, err = s.tree.folder.Set(stalled, s.tree.at(path), mtime, exec)
 	}
 	return err
 }

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// patience is how long a call may be without progress.
-	patience = 15 * time.Second
 	// remembered is how long attributes and listings are good.
 	remembered = time.Second
 	// ours is how long what this mount has made is removed for good.
@@ -43,6 +41,7 @@ type Tree struct {
 	folder   Folder
 	base     string // of the share, what paths are relative to
 	readOnly bool
+	vigil    *vigil
 	blocks   *blocks
 
 	mu     sync.Mutex
@@ -60,8 +59,12 @@ type known struct {
 
 // New makes a tree of what is at base in a share.
 func New(f Folder, base string, readOnly bool) *Tree {
+	v := newVigil(func(ctx context.Context) error {
+		_, err := f.Stat(ctx, base)
+		return err
+	})
 	return &Tree{
-		folder: f, base: base, readOnly: readOnly, blocks: newBlocks(f),
+		folder: f, base: base, readOnly: readOnly, vigil: v, blocks: newBlocks(f, v),
 		known: make(map[string]known), made: make(map[string]time.Time), writes: make(map[string]*spool),
 	}
 }
@@ -69,6 +72,7 @@ func New(f Folder, base string, readOnly bool) *Tree {
 // Close waits for what reads ahead, and forgets what was not written.
 func (t *Tree) Close() {
 	t.blocks.close()
+	t.vigil.close()
 	t.mu.Lock()
 	writes := t.writes
 	t.writes = make(map[string]*spool)
@@ -99,9 +103,9 @@ func (t *Tree) Stat(ctx context.Context, path string) (folder.Entry, error) {
 	k, ok := t.known[path]
 	t.mu.Unlock()
 	if !ok || time.Now().After(k.until) {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
+		ctx, done := t.vigil.call(ctx)
 		k.entry, k.err = t.folder.Stat(ctx, t.at(path))
+		k.err = done(k.err)
 		if k.err == nil || session.KindOf(k.err) == session.NotFound {
 			t.remember(path, k)
 		}
@@ -144,10 +148,9 @@ func (t *Tree) forgetOne(path string) {
 
 // List is what is in the directory path.
 func (t *Tree) List(ctx context.Context, path string) ([]folder.Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*patience) // a long listing makes progress
-	defer cancel()
+	ctx, done := t.vigil.call(ctx)
 	entries, _, err := t.folder.List(ctx, t.at(path))
-	if err != nil {
+	if err = done(err); err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
@@ -161,9 +164,9 @@ func (t *Tree) Mkdir(ctx context.Context, path string) error {
 	if err := t.writable("mkdir"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := t.vigil.call(ctx)
 	err := t.folder.Mkdir(ctx, t.at(path))
+	err = done(err)
 	t.forgetOne(path)
 	if err == nil {
 		t.own(path)
@@ -176,10 +179,10 @@ func (t *Tree) Remove(ctx context.Context, path string) error {
 	if err := t.writable("remove"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := t.vigil.call(ctx)
 	defer t.forget()
-	if err := t.remove(ctx, path); err != nil {
+	err := t.remove(ctx, path)
+	if err = done(err); err != nil {
 		return err // what is being written there still has its place
 	}
 	t.drop(path)
@@ -205,10 +208,10 @@ func (t *Tree) Move(ctx context.Context, path, to string, force bool) error {
 	if err := t.writable("move"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := t.vigil.call(ctx)
 	defer t.forget()
-	if err := t.folder.Move(ctx, t.at(path), t.at(to), force); err != nil {
+	err := t.folder.Move(ctx, t.at(path), t.at(to), force)
+	if err = done(err); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -240,9 +243,9 @@ func (t *Tree) Set(ctx context.Context, path string, mtime int64, exec bool) err
 		s.set(mtime, exec)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := t.vigil.call(ctx)
 	e, err := t.folder.Set(ctx, t.at(path), mtime, exec)
+	err = done(err)
 	if err == nil {
 		t.remember(path, known{entry: e})
 	}
