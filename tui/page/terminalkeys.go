@@ -186,7 +186,7 @@ func (t *TerminalPage) findKey(msg tea.KeyMsg) tea.Cmd {
 		n := t.view.Search(t.find.Value())
 		t.hits = fmt.Sprintf("%d found", n)
 		if !t.view.Back() {
-			t.mode = typing
+			t.mode, t.hits = typing, ""
 			return Send(Toast{Text: "Nothing like that has been printed.", Level: Warn})
 		}
 	case key.Matches(msg, t.keys.cancel):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,9 +137,15 @@ func (t *TransfersPage) verb() tea.Cmd {
 	return Send(Verb{"tandem get PEER:SHARE/PATH, tandem put FILE PEER:SHARE"})
 }
 
+// take shows the newest copy first, and keeps the cursor on the one it was on.
 func (t *TransfersPage) take(all []work.Status) {
-	t.all = all
-	t.list.SetLength(len(all))
+	was, had := t.under()
+	t.all = slices.Clone(all)
+	slices.Reverse(t.all)
+	t.list.SetLength(len(t.all))
+	if i := slices.IndexFunc(t.all, func(s work.Status) bool { return s.ID == was.ID }); had && i >= 0 {
+		t.list.Select(i)
+	}
 }
 
 // under is the copy under the cursor.

@@ -85,8 +85,8 @@ func TestTransfersKeys(t *testing.T) {
 			p, _ = p.Update(page.Transferred{List: transfers.List()})
 			return transfers.List()[i].Stage
 		}
-		down := tea.KeyMsg{Type: tea.KeyDown}
-		p = press(p, runes("p"))
+		up := tea.KeyMsg{Type: tea.KeyUp}
+		p = press(p, tea.KeyMsg{Type: tea.KeyEnd}, runes("p")) // the oldest
 		if got := stage(0); got != work.Waiting { // two others run
 			t.Errorf("resumed: %v", got)
 		}
@@ -94,15 +94,15 @@ func TestTransfersKeys(t *testing.T) {
 		if got := stage(0); got != work.Stopped {
 			t.Errorf("stopped: %v", got)
 		}
-		p = press(p, down, down, runes("r"))
+		p = press(p, up, up, runes("r"))
 		if got := stage(2); got != work.Waiting && got != work.Failed {
 			t.Errorf("tried again: %v", got)
 		}
-		p = press(p, down, runes("p"))
+		p = press(p, up, runes("p"))
 		if got := stage(3); got != work.Paused {
 			t.Errorf("paused: %v", got)
 		}
-		p, cmd := p.Update(down)
+		p, cmd := p.Update(up)
 		if v, _ := cmd().(page.Verb); v.Text != "tandem put 'report\ufffd[2J.pdf' anna:project/home/ada/" {
 			t.Errorf("verb %q", v.Text)
 		}

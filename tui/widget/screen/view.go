@@ -89,6 +89,7 @@ func (v *View) column() int {
 		x = v.at.col
 	}
 	cols := int(v.Screen.Size().Cols)
+	x = min(x, cols-1) // the terminal may have become narrower
 	left := min(v.left, max(cols-v.width, 0))
 	if x < left {
 		left = x
