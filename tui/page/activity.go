@@ -31,7 +31,7 @@ type Activity struct {
 	env     Env
 	of      Subject
 	entries []node.AuditEntry
-	shown   []int // of entries, those that the filter picks
+	rows    []logRow
 	more    bool  // there are older ones
 	loading bool
 	stale   bool // something has happened since
@@ -42,6 +42,10 @@ type Activity struct {
 
 	width, height int
 }
+
+// logRow is what is shown in a line: an entry, the beginning of what it ends left
+// out, and how many more like it come right below.
+type logRow struct{ at, more int }
 
 type activityKeys struct{ replay, peer, clear key.Binding }
 
@@ -154,8 +158,8 @@ func (a *Activity) take(l logged) tea.Cmd {
 // selected is the number of the entry under the cursor; 0 for the newest, which
 // the cursor stays on.
 func (a *Activity) selected() uint64 {
-	if i := a.list.Cursor(); i > 0 && i < len(a.shown) {
-		return a.entries[a.shown[i]].Seq
+	if i := a.list.Cursor(); i > 0 && i < len(a.rows) {
+		return a.entries[a.rows[i].at].Seq
 	}
 	return 0
 }
@@ -163,19 +167,32 @@ func (a *Activity) selected() uint64 {
 // pick applies the filter, and keeps the cursor where it was.
 func (a *Activity) pick(selected uint64) {
 	words := strings.Fields(strings.ToLower(a.filter.Value()))
-	a.shown = a.shown[:0]
+	a.rows = a.rows[:0]
 	cursor := 0
+	over := make(map[uint64]bool) // what was allowed and has ended
 	for i, e := range a.entries {
-		if !picks(e, words) {
+		if e.Of != 0 {
+			over[e.Of] = true
+		}
+		if over[e.Seq] || !picks(e, words) {
 			continue
 		}
-		if e.Seq == selected {
-			cursor = len(a.shown)
+		if last := len(a.rows) - 1; last >= 0 && alike(a.entries[a.rows[last].at], e) {
+			a.rows[last].more++
+		} else {
+			a.rows = append(a.rows, logRow{at: i})
 		}
-		a.shown = append(a.shown, i)
+		if e.Seq == selected {
+			cursor = len(a.rows) - 1
+		}
 	}
-	a.list.SetLength(len(a.shown))
+	a.list.SetLength(len(a.rows))
 	a.list.Select(cursor)
+}
+
+// alike reports whether two entries say the same of the same peer.
+func alike(a, b node.AuditEntry) bool {
+	return a.Outcome == b.Outcome && a.Peer == b.Peer && a.Name == b.Name && a.Recording == "" && b.Recording == "" && about(a) == about(b)
 }
 
 func picks(e node.AuditEntry, words []string) bool {
@@ -183,6 +200,9 @@ func picks(e node.AuditEntry, words []string) bool {
 		return true
 	}
 	text := strings.ToLower(strings.Join([]string{string(e.Outcome), e.Name, e.Service, e.Resource, e.Action, e.Detail, e.Reason}, " "))
+	if e.Of != 0 {
+		text += " allowed"
+	}
 	if !e.Peer.IsZero() {
 		text += " " + e.Peer.String()
 	}
@@ -196,7 +216,7 @@ func picks(e node.AuditEntry, words []string) bool {
 
 // older asks for more where the end of what there is comes into sight.
 func (a *Activity) older() tea.Cmd {
-	if a.loading || !a.more || a.err != nil || a.list.Cursor()+2*max(1, a.height) < len(a.shown) {
+	if a.loading || !a.more || a.err != nil || a.list.Cursor()+2*max(1, a.height) < len(a.rows) {
 		return nil
 	}
 	return a.load(a.entries[len(a.entries)-1].Seq)
@@ -238,30 +258,16 @@ func (a *Activity) key(msg tea.KeyMsg) tea.Cmd {
 
 func (a *Activity) current() (node.AuditEntry, bool) {
 	i := a.list.Cursor()
-	if i < 0 || i >= len(a.shown) {
+	if i < 0 || i >= len(a.rows) {
 		return node.AuditEntry{}, false
 	}
-	return a.entries[a.shown[i]], true
-}
-
-// recording is the file that what an entry is about was recorded in: named there,
-// or where it ended.
-func (a *Activity) recording(e node.AuditEntry) string {
-	if e.Recording != "" {
-		return e.Recording
-	}
-	for _, other := range a.entries {
-		if other.Of == e.Seq && other.Recording != "" {
-			return other.Recording
-		}
-	}
-	return ""
+	return a.entries[a.rows[i].at], true
 }
 
 // replay plays a recording in the whole terminal.
 func (a *Activity) replay() tea.Cmd {
 	e, ok := a.current()
-	file := a.recording(e)
+	file := e.Recording
 	if !ok {
 		return nil
 	}
@@ -308,7 +314,7 @@ func (a *Activity) View() string {
 	}
 	a.list.SetSize(a.width, max(0, a.height-len(lines)-below))
 	body := a.list.View(a.row)
-	if len(a.shown) == 0 {
+	if len(a.rows) == 0 {
 		body = widget.Center(t.Dim.Render(a.nothing()), a.width, max(0, a.height-len(lines)-below))
 	}
 	lines = append(lines, body)
@@ -352,14 +358,14 @@ func outcome(t theme.Theme, e node.AuditEntry) string {
 // row is an entry in a line.
 func (a *Activity) row(i int, selected bool) string {
 	t := a.env.Theme
-	e := a.entries[a.shown[i]]
+	e, more := a.entries[a.rows[i].at], a.rows[i].more
 	at := e.Time.In(a.env.Now.Location())
 	when := at.Format("15:04:05")
 	if a.width >= 76 {
 		when = at.Format("01-02 15:04:05")
 	}
 	mark := " "
-	if a.recording(e) != "" {
+	if e.Recording != "" {
 		mark = t.Glyphs.Live
 	}
 	who := widget.Clean(e.Name)
@@ -368,7 +374,11 @@ func (a *Activity) row(i int, selected bool) string {
 	}
 	cells := func(outcome string) string {
 		left := when + " " + outcome + " " + mark + " " + widget.Pad(widget.Cut(who, 14, t.Glyphs.Ellipsis), 14) + " "
-		return left + widget.Cut(about(e), max(0, a.width-2-widget.Width(left)), t.Glyphs.Ellipsis)
+		what := about(e)
+		if more > 0 {
+			what = strconv.Itoa(more+1) + " times " + what
+		}
+		return left + widget.Cut(what, max(0, a.width-2-widget.Width(left)), t.Glyphs.Ellipsis)
 	}
 	if selected {
 		line := t.Glyphs.Cursor + " " + cells(widget.Pad(widget.Clean(string(e.Outcome)), 8))
@@ -416,9 +426,7 @@ func (a *Activity) details() []string {
 		add("peer", strings.TrimSpace(e.Name+" "+e.Peer.Short()+"  "+strings.Join(node.Words(e.Peer)[:3], " ")))
 	}
 	add("what", about(e))
-	if a.recording(e) != "" {
-		add("recording", a.recording(e))
-	}
+	add("recording", e.Recording)
 	if e.Sent+e.Received > 0 || e.Exit != nil {
 		text := widget.Bytes(e.Sent) + " sent, " + widget.Bytes(e.Received) + " received"
 		if e.Exit != nil {
@@ -442,7 +450,7 @@ func (a *Activity) Keys() []key.Binding {
 	}
 	replay := a.keys.replay
 	e, ok := a.current()
-	replay.SetEnabled(ok && a.recording(e) != "")
+	replay.SetEnabled(ok && e.Recording != "")
 	keys := []key.Binding{replay, a.env.Keys.Filter, a.keys.peer}
 	if a.filter.Value() != "" {
 		keys = append(keys, a.keys.clear)

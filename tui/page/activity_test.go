@@ -105,6 +105,21 @@ func TestActivityFollows(t *testing.T) {
 	f.Send(page.Happened{}).Send(tuitest.State(t, b)).Wait("carol") // what was read stays
 }
 
+// The same again and again is one line.
+func TestActivityFolds(t *testing.T) {
+	b := tuitest.New()
+	for i := range 50 {
+		seq := uint64(100 - 2*i)
+		entry := node.AuditEntry{Name: "anna", Service: "facts/1", Action: "read", Time: tuitest.Now()}
+		begun, over := entry, entry
+		begun.Seq, begun.Outcome, over.Seq, over.Outcome, over.Of = seq-1, "allowed", seq, "ended", seq-1
+		b.Has.Activity = append(b.Has.Activity, over, begun)
+	}
+	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewActivity(env, page.Subject{}) })
+	f.Wait("50 times facts read").Gone("allowed")
+	f.Keys("/", "allowed").Wait("50 times") // they were
+}
+
 // A long log is read as far as somebody looks.
 func TestActivityReadsOn(t *testing.T) {
 	b := tuitest.New()
@@ -129,7 +144,7 @@ func TestActivityReplay(t *testing.T) {
 		{Seq: 1, Outcome: "allowed", Service: "terminal/1", Time: tuitest.Now()},
 	}
 	f, w := run(t, b, func(env page.Env) page.Page { return page.NewActivity(env, page.Subject{}) })
-	f.Wait("ended").Keys("down", "enter") // where it began leads to the recording as well
+	f.Wait("ended").Gone("allowed").Keys("enter")
 	var exec page.Exec
 	f.Until("the terminal is asked for", func() bool {
 		for _, m := range w.Said() {

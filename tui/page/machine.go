@@ -24,7 +24,7 @@ import (
 const (
 	// factsEvery is how often a machine is asked, factsAgain how often one that
 	// did not answer, and factsTimeout how long it may take.
-	factsEvery   = 3 * time.Second
+	factsEvery   = 5 * time.Second
 	factsAgain   = 30 * time.Second
 	factsTimeout = 20 * time.Second
 	// factsAtOnce is how many are asked at the same time.

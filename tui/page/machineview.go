@@ -172,11 +172,11 @@ func (m *Machine) details(one *machine, height int) []string {
 	for i, d := range f.Disks {
 		bar(first(i, "disks"), d.Total-min(d.Free, d.Total), d.Total, d.Mount+"  "+widget.Bytes(d.Free)+" of "+widget.Bytes(d.Total)+" free")
 	}
-	for i, p := range f.Processes.Top {
-		add(first(i, "busiest"), fmt.Sprintf("%4.0f %%  %8s  %s (%s)", 100*p.CPU, widget.Bytes(p.Memory), p.Name, p.User))
-	}
 	for i, u := range f.Users {
 		add(first(i, "users"), strings.TrimSpace(u.Name+" on "+u.Terminal+" "+u.From))
+	}
+	for i, p := range f.Processes.Top[:min(len(f.Processes.Top), 8)] {
+		add(first(i, "busiest"), fmt.Sprintf("%4.0f %%  %8s  %s (%s)", 100*p.CPU, widget.Bytes(p.Memory), p.Name, p.User))
 	}
 	for i, a := range f.Addresses {
 		add(first(i, "addresses"), a.Address+" on "+a.Interface)
