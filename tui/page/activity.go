@@ -32,7 +32,7 @@ type Activity struct {
 	of      Subject
 	entries []node.AuditEntry
 	rows    []logRow
-	more    bool  // there are older ones
+	more    bool // there are older ones
 	loading bool
 	stale   bool // something has happened since
 	err     error
