@@ -87,7 +87,7 @@ func TestTransfersKeys(t *testing.T) {
 		}
 		up := tea.KeyMsg{Type: tea.KeyUp}
 		p = press(p, tea.KeyMsg{Type: tea.KeyEnd}, runes("p")) // the oldest
-		if got := stage(0); got != work.Waiting { // two others run
+		if got := stage(0); got != work.Waiting {              // two others run
 			t.Errorf("resumed: %v", got)
 		}
 		p = press(p, runes("x"))
