@@ -69,11 +69,12 @@ func newCopying(io stdio, f *flags, c copyFlags) (*copying, error) {
 func (c *copying) options(peer string) folder.Options {
 	o := folder.Options{
 		Force: c.flags.overwrite == "always", Executables: c.flags.executables, Compare: c.flags.compare,
-		Progress: c.show.copy(),
 	}
 	o.Asking = func() { c.show.tell(peer, "They are asked whether to accept this.") }
 	if c.flags.dryRun {
 		o.Plan = func(s folder.Step) { c.show.plan(peer, s) }
+	} else {
+		o.Progress = c.show.copy()
 	}
 	switch c.flags.overwrite {
 	case "never":
@@ -167,8 +168,9 @@ current folder. The content of a folder goes into DEST itself if its PATH ends i
 					if err != nil {
 						return err
 					}
+					begun := time.Now()
 					summary, err := fc.Get(ctx, p.path, into, copying.options(""))
-					return copying.show.finish("", c.dryRun, summary, err)
+					return copying.show.finish("", c.dryRun, begun, summary, err)
 				})
 				if errs = append(errs, err); session.KindOf(err) == session.Canceled && err != nil {
 					break
@@ -330,6 +332,7 @@ func (c *copying) put(ctx context.Context, io stdio, client *folder.Client, sour
 			target = path.Join(p.path, filepath.Base(abs))
 		}
 	}
+	begun := time.Now()
 	summary, err := client.Put(ctx, abs, target, o)
-	return c.show.finish(label, c.flags.dryRun, summary, err)
+	return c.show.finish(label, c.flags.dryRun, begun, summary, err)
 }

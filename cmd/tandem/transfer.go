@@ -18,9 +18,8 @@ import (
 // transfer shows the progress of copies to a person, or their results to a
 // script. Several may run at once.
 type transfer struct {
-	io    stdio
-	json  bool
-	begun time.Time
+	io   stdio
+	json bool
 
 	mu     sync.Mutex
 	copies []folder.Progress
@@ -35,7 +34,7 @@ type transfer struct {
 }
 
 func newTransfer(io stdio, f *flags) *transfer {
-	return &transfer{io: io, json: f.json, begun: time.Now()}
+	return &transfer{io: io, json: f.json}
 }
 
 // copy is what one more copy reports its progress to.
@@ -146,9 +145,9 @@ func (t *transfer) plan(peer string, s folder.Step) {
 	fmt.Fprintf(t.io.out, "%s%-9s  %s  (%s)\n", peer, s.Action, session.Printable(s.Path), byteCount(uint64(s.Size)))
 }
 
-// finish reports what was copied, to or from peer where there are several, and
-// passes err on.
-func (t *transfer) finish(peer string, dry bool, s folder.Summary, err error) error {
+// finish reports what was copied since begun, to or from peer where there are
+// several, and passes err on.
+func (t *transfer) finish(peer string, dry bool, begun time.Time, s folder.Summary, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.erase()
@@ -180,14 +179,13 @@ func (t *transfer) finish(peer string, dry bool, s folder.Summary, err error) er
 		}
 	}
 	if s.Files+s.Same+s.Kept+s.Dirs > 0 {
-		t.summarise(peer, dry, s)
+		t.summarise(peer, dry, time.Since(begun), s)
 	}
 	err = advise(err, session.Canceled, "Run it again, and it goes on where it stopped.")
 	return advise(err, session.Exists, "--overwrite always replaces it, --overwrite newer if it is older.")
 }
 
-func (t *transfer) summarise(peer string, dry bool, s folder.Summary) {
-	elapsed := time.Since(t.begun)
+func (t *transfer) summarise(peer string, dry bool, elapsed time.Duration, s folder.Summary) {
 	if dry {
 		fmt.Fprintf(t.io.err, "%s%s would be copied, %s", peer, counted(s.Files, "file"), byteCount(uint64(s.Bytes)))
 	} else {

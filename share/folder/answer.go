@@ -100,8 +100,8 @@ func (c *conversation) fetch(ctx context.Context, req request, list chunk.List) 
 	}
 	had := req.offer()
 	had.list = list
-	s := sender{w: c.w, packer: c.tree.packer, hash: h, stop: ctx.Err}
-	why := s.file(f, offset, e.Size, had)
+	c.sender.begin(h, nil, ctx.Err)
+	why := c.sender.file(f, offset, e.Size, had)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -279,7 +279,8 @@ func (c *Client) Write(ctx context.Context, path string, r io.Reader, mtime int6
 		var size int64
 		req := request{Op: opPut, Path: path, Size: -1, MTime: mtime, Force: o.Force, Exclusive: o.Exclusive, Exec: o.Exec}
 		cl := cn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
-			s := sender{w: w, packer: packer, hash: blake3.New(), moved: t.mover(path), stop: until(ctx, cl)}
+			s := sender{w: w, packer: packer}
+			s.begin(blake3.New(), t.mover(path), until(ctx, cl))
 			err := errors.Join(s.pieces(r), s.flush())
 			size = s.total
 			return trailer{Hash: new(sum(s.hash))}, err

@@ -24,6 +24,7 @@ type conversation struct {
 	stream  session.Stream
 	r       *bufio.Reader
 	w       *bufio.Writer
+	sender  sender // of complete
 	answers chan *answer
 	lists   chan struct{} // one for each list of chunks that is held
 	heard   chan struct{} // closed when no more requests will come
@@ -43,9 +44,10 @@ type answer struct {
 }
 
 func converseWith(st session.Stream, t *tree, write bool) *conversation {
+	w := bufio.NewWriterSize(st, blockSize)
 	return &conversation{
 		tree: t, write: write, stream: st,
-		r: bufio.NewReaderSize(st, blockSize), w: bufio.NewWriterSize(st, blockSize),
+		r: bufio.NewReaderSize(st, blockSize), w: w, sender: sender{w: w, packer: t.packer},
 		answers: make(chan *answer, underway), lists: make(chan struct{}, 2), heard: make(chan struct{}),
 	}
 }

@@ -56,7 +56,7 @@ func (c *Client) Put(ctx context.Context, src, path string, o Options) (Summary,
 	err = transfer(ctx, c.opener, c.share, Write, func(cn *conn) error {
 		p := &put{
 			conn: cn, from: from, tally: t, options: o, to: path, single: name,
-			offers: make(chan struct{}, 2),
+			offers: make(chan struct{}, 2), sender: sender{packer: from.packer},
 		}
 		return p.run(ctx, c)
 	})
@@ -73,6 +73,7 @@ type put struct {
 	// single is the name of the one file that becomes to, if it is one.
 	single string
 	offers chan struct{} // one for each offer of the peer that is held
+	sender sender
 }
 
 // job is a file that has been looked at.
@@ -339,12 +340,14 @@ func (p *put) send(ctx context.Context, j job, before *blake3.Hasher, have int64
 		Exec: j.entry.Exec, Force: replace || p.options.Force, Offset: have,
 	}
 	p.conn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
-		s := sender{w: w, packer: p.from.packer, hash: before, moved: p.tally.mover(j.at), stop: until(ctx, cl)}
+		s := &p.sender // one at a time: a request with its body has the connection
+		s.w = w
+		s.begin(before, p.tally.mover(j.at), until(ctx, cl))
 		var err error
 		if j.data != nil {
 			err = errors.Join(s.pieces(bytes.NewReader(j.data)), s.flush())
 		} else {
-			err = p.stream(&s, j, have)
+			err = p.stream(s, j, have)
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = changed(j.at)

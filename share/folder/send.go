@@ -18,11 +18,12 @@ import (
 // nothing to compare with.
 const pieceSize = 128 << 10
 
-// sender writes the content of one file as items.
+// sender writes the content of files as items, one after the other.
 type sender struct {
 	w      *bufio.Writer
 	packer *chunk.Packer
-	hash   *blake3.Hasher // of the file up to here
+
+	hash *blake3.Hasher // of the file up to here
 	// moved, if set, is told of every item: how many bytes of content it
 	// stands for, how many of those travel, and its size.
 	moved func(content, sent, wire int64)
@@ -31,8 +32,14 @@ type sender struct {
 
 	total   int64 // content sent
 	pending item  // copied or zero bytes that may grow
-	buf     []byte
-	piece   []byte
+
+	buf, piece []byte
+}
+
+// begin begins a file, of which hash has what is not to be sent.
+func (s *sender) begin(hash *blake3.Hasher, moved func(content, sent, wire int64), stop func() error) {
+	s.hash, s.moved, s.stop = hash, moved, stop
+	s.total, s.pending = 0, item{}
 }
 
 // file sends the bytes of f from offset up to size. Chunks that the receiver

@@ -12,7 +12,6 @@ import (
 	"github.com/zeebo/blake3"
 
 	"tandem/session"
-	"tandem/share"
 	"tandem/share/chunk"
 )
 
@@ -185,7 +184,7 @@ func (s *stage) commit(ctx context.Context, to target) (same bool, err error) {
 	}
 	if err == nil {
 		dir, _ := split(to.path)
-		err = share.SyncDir(s.tree.root, local(dir))
+		err = s.tree.syncDir(dir)
 	}
 	return false, fileError("put", to.path, err)
 }

@@ -32,6 +32,7 @@ type tree struct {
 
 	creating  sync.Mutex // of files that must not be there
 	spellings spellings
+	syncs     *dirSyncs
 
 	mu     sync.Mutex
 	staged map[string]bool // the partial files in use
@@ -46,7 +47,7 @@ func openTree(dir string, exec bool) (*tree, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]bool)}, nil
+	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]bool), syncs: newDirSyncs()}, nil
 }
 
 func (t *tree) close() error {
