@@ -125,7 +125,7 @@ func (f *FilesPage) Keys() []key.Binding {
 		if f.show.image != nil && f.show.protocol != widget.Cells {
 			bindings = append(bindings, f.keys.picture)
 		}
-		return append(bindings, keys.Up, keys.Down, keys.PageUp, keys.PageDown)
+		return append(bindings, keys.PageUp, keys.PageDown)
 	}
 	var bindings []key.Binding
 	if f.asking != nil {
@@ -135,7 +135,7 @@ func (f *FilesPage) Keys() []key.Binding {
 	if f.active().filter != "" {
 		bindings = append(bindings, theme.Bind("show all", "esc"))
 	}
-	return append(bindings, keys.Up, keys.Down)
+	return bindings
 }
 
 // SetSize sets the size of the page.

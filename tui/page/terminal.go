@@ -270,9 +270,9 @@ func (t *TerminalPage) Keys() []key.Binding {
 		} else {
 			bindings = append(bindings, k.ask)
 		}
-		return append(bindings, keys.Up, keys.Down)
+		return bindings
 	case choosing:
-		return []key.Binding{k.cancel, keys.Open, keys.Up, keys.Down}
+		return []key.Binding{k.cancel, keys.Open}
 	case typing:
 		if t.mayType() {
 			return []key.Binding{k.prefix}

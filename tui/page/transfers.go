@@ -231,7 +231,7 @@ func (t *TransfersPage) Keys() []key.Binding {
 			keys = append(keys, k.stop)
 		}
 	}
-	return append(keys, k.clear, t.env.Keys.Up, t.env.Keys.Down)
+	return append(keys, k.clear)
 }
 
 // Title is that of the page.
