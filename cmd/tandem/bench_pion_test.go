@@ -72,7 +72,7 @@ func pionSend(conn net.Conn, file string) error {
 			default:
 			}
 		})
-		dc.OnOpen(func() { sent <- pionCopy(dc, file, low) })
+		dc.OnOpen(func() { go func() { sent <- pionCopy(dc, file, low) }() })
 	})
 	var offer webrtc.SessionDescription
 	if err := json.NewDecoder(conn).Decode(&offer); err != nil {
@@ -166,4 +166,5 @@ func pionFetch() {
 	exitOn(pc.SetRemoteDescription(answer))
 	<-done
 	exitOn(f.Close())
+	exitOn(conn.Close()) // until now: its end tells the serving side that we are done
 }

@@ -276,7 +276,9 @@
 // the least round trip (2 to 30 ms) has arrived, or when nothing is acknowledged for
 // a round trip, four times its variation and 10 ms, at least 50 ms: then the oldest
 // one is. That time doubles with each silence, up to a second. What is lost goes
-// ahead of what is new, by whichever lane has least under way.
+// ahead of what is new, by whichever lane has least under way. A lane with two silences
+// in a row is not used, and what is under way on it goes by others, while those have
+// none.
 //
 // Packets have at most 1191 bytes, and 1392 when a probe of that length has been
 // acknowledged: up to three of them leave when a lane is up and when its path has

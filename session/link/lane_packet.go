@@ -34,6 +34,8 @@ const (
 	probeMost  = 3
 	probePause = 500 * time.Millisecond
 	probeAgain = 5 * time.Minute
+	// deafSilences in a row make us use other lanes.
+	deafSilences = 2
 	// blackSilences in a row make us believe that long packets vanish.
 	blackSilences = 3
 )
@@ -208,6 +210,9 @@ func (l *lane) probe(now time.Time) []byte {
 	l.flight.Send(cargo{}, len(b), now)
 	return b
 }
+
+// silent says whether nothing seems to get through; lanes.mu is held.
+func (l *lane) silent() bool { return l.flight.Silences() >= deafSilences }
 
 // grow makes packets long: one has arrived; lanes.mu is held.
 func (l *lane) grow() { l.size, l.probes, l.probeAt = mostPacket, 0, time.Time{} }

@@ -189,9 +189,13 @@ func (ls *lanes) settle(l *lane, now time.Time) (next time.Time) {
 	if paths := l.conn.governor.changes(); paths != l.paths {
 		l.paths = paths
 		l.shrink(now)
+		l.flight.Revive()
 		ls.control.Forget(now)
 	}
 	next = l.flight.Lost(now, ls.lost)
+	if l.silent() && slices.ContainsFunc(ls.live, func(other *lane) bool { return !other.silent() }) {
+		l.flight.Abandon(ls.lost)
+	}
 	if l.flight.Silences() >= blackSilences && l.size > leastPacket {
 		l.shrink(now)
 		l.flight.Abandon(ls.lost)
@@ -208,13 +212,16 @@ func (ls *lanes) lost(p pace.Packet[cargo]) {
 }
 
 // choose is the lane for a packet of n bytes, nil if there is none; ls.mu is held.
-func (ls *lanes) choose(n int) (least *lane) {
+func (ls *lanes) choose(n int) (best *lane) {
 	for _, l := range ls.live {
-		if n <= l.size && (least == nil || l.flight.Bytes() < least.flight.Bytes()) {
-			least = l
+		if n > l.size {
+			continue
+		}
+		if best == nil || best.silent() && !l.silent() || best.silent() == l.silent() && l.flight.Bytes() < best.flight.Bytes() {
+			best = l
 		}
 	}
-	return least
+	return best
 }
 
 // acknowledged takes an acknowledgement of what was sent on a lane.

@@ -56,6 +56,9 @@ func (f *Flight[T]) Bytes() int { return f.bytes }
 // Silences is how often in a row silence has meant loss.
 func (f *Flight[T]) Silences() int { return int(f.silences) }
 
+// Revive forgets those silences: the connection has another path.
+func (f *Flight[T]) Revive() { f.silences = 0 }
+
 // Send notes that the packet Next has left.
 func (f *Flight[T]) Send(item T, size int, now time.Time) {
 	if f.bytes == 0 {
@@ -70,7 +73,11 @@ func (f *Flight[T]) Send(item T, size int, now time.Time) {
 // and false if it acknowledges what was never sent.
 func (f *Flight[T]) Acknowledge(a *Ack, now time.Time, acked func(Packet[T])) (rtt time.Duration, ok bool) {
 	if a.Largest-f.first >= uint32(len(f.packets)) {
-		return 0, a.Largest < f.first // those are settled
+		if a.Largest >= f.first {
+			return 0, false
+		}
+		f.silences = 0
+		return 0, true // those are settled
 	}
 	newest := time.Time{}
 	a.runs(f.first, func(from, to uint32) {
