@@ -22,7 +22,10 @@
 //
 // Not followed are left and right margins, rectangles, protected cells,
 // double-width lines and images. Where terminals differ, Screen does as tmux
-// does (3.3), and as xterm where tmux doesn't know a sequence.
+// does (3.3), and as xterm where tmux doesn't know a sequence. But lines are
+// inserted and deleted within the scrolling region only, a skin colour joins the
+// emoji before it, a stray byte is U+FFFD, and a cursor that is about to wrap
+// moves from the last column, as in most others.
 //
 // # Why not a library
 //
