@@ -65,6 +65,46 @@ func TestFilesThatChange(t *testing.T) {
 	}
 }
 
+// TestFilesThatVanish removes a file after it was listed and before its turn.
+func TestFilesThatVanish(t *testing.T) {
+	const size = 4 << 20
+	for way, copy := range map[string]func(c *folder.Client, here string, o folder.Options) (folder.Summary, error){
+		"get": func(c *folder.Client, here string, o folder.Options) (folder.Summary, error) {
+			return c.Get(t.Context(), "", here, o)
+		},
+		"put": func(c *folder.Client, here string, o folder.Options) (folder.Summary, error) {
+			return c.Put(t.Context(), here, "", o)
+		},
+	} {
+		there, here := t.TempDir(), t.TempDir()
+		from, to := there, here
+		if way == "put" {
+			from, to = here, there
+		}
+		write(t, filepath.Join(from, "a"), []byte("a"))
+		write(t, filepath.Join(from, "big"), content(size, 9))
+		write(t, filepath.Join(from, "vanishes"), content(size, 10))
+		var once sync.Once
+		sum, err := copy(offer(t, folder.Share{Dir: there}), here, folder.Options{Progress: func(p folder.Progress) {
+			if p.Current == "big" && p.BytesDone > 1000 {
+				once.Do(func() {
+					if err := os.Remove(filepath.Join(from, "vanishes")); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}})
+		if session.KindOf(err) != session.NotFound || sum.Files != 2 || sum.Failed != 1 || sum.Failures[0].Path != "vanishes" {
+			t.Errorf("%s: %+v, %v", way, sum, err)
+		}
+		for path := range snapshot(t, to) {
+			if path != "." && path != "a" && path != "big" {
+				t.Errorf("%s left %s", way, path)
+			}
+		}
+	}
+}
+
 func edit(path string, f func(*os.File) error) error {
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

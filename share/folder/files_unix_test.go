@@ -223,6 +223,44 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestReadOnlyDisk copies to where nothing can be written.
+func TestReadOnlyDisk(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		t.Skip("mounting a small file system needs root on Linux")
+	}
+	dir, other := t.TempDir(), t.TempDir()
+	if err := mountSmall(dir); err != nil {
+		t.Skipf("mounting a small file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unmount(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	write(t, filepath.Join(dir, "old"), []byte("old"))
+	write(t, filepath.Join(other, "new"), []byte("new"))
+	write(t, filepath.Join(other, "d", "large"), content(1<<20, 1))
+	if err := makeReadOnly(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, copy := range map[string]func() (folder.Summary, error){
+		"put": func() (folder.Summary, error) {
+			return offer(t, folder.Share{Dir: dir}).Put(t.Context(), other, "", folder.Options{})
+		},
+		"get": func() (folder.Summary, error) {
+			return offer(t, folder.Share{Dir: other}).Get(t.Context(), "", dir, folder.Options{})
+		},
+	} {
+		sum, err := copy()
+		if session.KindOf(err) != session.Denied || !strings.Contains(err.Error(), "read-only") || sum.Files != 0 {
+			t.Errorf("%s: %+v, %v", name, sum, err)
+		}
+	}
+	if list := snapshot(t, dir); len(list) != 2 {
+		t.Errorf("%d paths", len(list))
+	}
+}
+
 // TestOtherFileSystemInside puts below a mount point inside the share.
 func TestOtherFileSystemInside(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {

@@ -8,3 +8,8 @@ func mountSmall(dir string) error {
 }
 
 func unmount(dir string) error { return syscall.Unmount(dir, 0) }
+
+// makeReadOnly makes what mountSmall has mounted read-only.
+func makeReadOnly(dir string) error {
+	return syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+}
