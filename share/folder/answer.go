@@ -101,6 +101,7 @@ func (c *conversation) fetch(ctx context.Context, req request, list chunk.List) 
 	had := req.offer()
 	had.list = list
 	c.sender.begin(h, nil, ctx.Err)
+	c.sender.plain = req.Plain
 	why := c.sender.file(f, offset, e.Size, had)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -242,7 +243,7 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 	if err != nil {
 		return nil, err
 	}
-	if err := s.receive(ctx, req, b); err != nil {
+	if err := s.receive(ctx, req, b, &c.recent); err != nil {
 		if b.err != nil || ctx.Err() != nil {
 			s.keep() // interrupted
 		} else {
@@ -261,7 +262,7 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 }
 
 // receive stages the body of a put and verifies it.
-func (s *stage) receive(ctx context.Context, req request, b *body) error {
+func (s *stage) receive(ctx context.Context, req request, b *body, before *recent) error {
 	if req.Offset > 0 && s.key == "" {
 		return session.Errorf("put", session.Busy, "another transfer of this file is under way")
 	}
@@ -272,7 +273,10 @@ func (s *stage) receive(ctx context.Context, req request, b *body) error {
 	if req.Size >= 0 {
 		want = req.Size - req.Offset
 	}
-	return receiver{to: s, hash: s.hash, packer: s.tree.packer, old: s.tree.opener(req.Path), want: want}.receive(ctx, b)
+	return receiver{
+		to: s, hash: s.hash, packer: s.tree.packer, old: s.tree.opener(req.Path), want: want,
+		recent: before, tree: s.tree, path: req.Path, stage: s,
+	}.receive(ctx, b)
 }
 
 // opener opens the file at path as what copies are made of.

@@ -241,7 +241,7 @@ func (c *Client) Read(ctx context.Context, path string, w io.Writer, o Options) 
 	defer packer.Close()
 	t := newTally(o.Progress)
 	err = transfer(ctx, c.opener, c.share, Read, func(cn *conn) error {
-		_, err := cn.do(request{Op: opFetch, Path: path}, func(rep reply, b *body) error {
+		_, err := cn.do(request{Op: opFetch, Path: path, Plain: true}, func(rep reply, b *body) error {
 			if rep.Error != nil {
 				return nil
 			}

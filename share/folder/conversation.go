@@ -25,6 +25,7 @@ type conversation struct {
 	r       *bufio.Reader
 	w       *bufio.Writer
 	sender  sender // of complete
+	recent  recent // what listen has received
 	answers chan *answer
 	lists   chan struct{} // one for each list of chunks that is held
 	heard   chan struct{} // closed when no more requests will come
@@ -143,7 +144,7 @@ func (c *conversation) flush(err error) error {
 func (c *conversation) send(req request, rep reply, err error) error {
 	rep.ID = req.ID
 	if err != nil {
-		rep = reply{ID: req.ID, Error: toWire(err)}
+		rep = reply{ID: req.ID, Error: toWire(err), Missed: errors.Is(err, errMissed)}
 	}
 	return writeMessage(c.w, rep)
 }

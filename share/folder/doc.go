@@ -116,7 +116,7 @@
 // hash {path, "length"} → {"entry", "hash"}: of the first length bytes, or of
 // all if that is 0.
 //
-// fetch {path, "offset", "prefix", "unless", "normal", "key"}, with an offer as its
+// fetch {path, "offset", "prefix", "unless", "normal", "key", "plain"}, with an offer as its
 // body or with none → {"entry", "offset", "same"} and content as a body. If "unless"
 // is the hash of the whole file, "same" is true and there is no body. "prefix" is
 // the hash of the first offset bytes, which the client has; if the file begins
@@ -131,7 +131,7 @@
 // server kept when an earlier put was interrupted, and "prefix" their hash.
 //
 // put {path, "size", "mtime", "exec", "force", "exclusive", "offset"} and content as a
-// body → {"entry", "same"}. The content begins at offset, which is 0 or the "have"
+// body → {"entry", "same", "missed"}. The content begins at offset, which is 0 or the "have"
 // of a check whose "prefix" the client has verified. A size of -1 means that it is
 // not known yet. The trailer's hash is over the whole file. The server stages the
 // content, verifies size and hash, flushes it to the disk, and renames the result
@@ -186,11 +186,19 @@
 //	copy   1 byte 2, uvarint offset, uvarint  bytes of the file that is at the
 //	       length                             receiver's path, which offered them
 //	zeros  1 byte 3, uvarint length           that many zeros: a hole
+//	again  1 byte 4, 32 bytes sum             bytes of a data item that went before
+//	                                          on this stream, in this file or another
 //
 // with uvarint as in encoding/binary, in its shortest form; an offset is at most
 // 2^44 (maxFile), as are a length, which is at least 1, and a file. Who receives content verifies each sum after
 // decompression, and at the end the hash of the whole. Where copies were among
 // the items, and only then, a wrong whole means that the old version changed meanwhile.
+//
+// Both sides remember the last 16384 data items (maxRecent) of at least 1024 bytes
+// (minRecent). Where the receiver does not find such bytes again, because it did not
+// keep the file or somebody changed it, the file fails: the reply to a put says "missed"
+// then beside its error. The client asks for the file once more with "plain", or puts it
+// once more, without references of this kind.
 //
 // # Offers
 //

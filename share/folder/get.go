@@ -54,7 +54,7 @@ func (c *Client) Get(ctx context.Context, path, dest string, o Options) (Summary
 			err = c.getTree(ctx, g, path)
 		} else {
 			t.found(e.Size)
-			err = g.file(ctx, wanted{path, name, e})
+			err = g.file(ctx, wanted{path: path, at: name, entry: e})
 		}
 		if err == nil {
 			err = g.settle(ctx)
@@ -95,7 +95,7 @@ func (c *Client) getTree(ctx context.Context, g *get, path string) error {
 				continue
 			}
 			g.tally.found(e.Size)
-			if err := g.file(ctx, wanted{join(path, at), at, e}); err != nil {
+			if err := g.file(ctx, wanted{path: join(path, at), at: at, entry: e}); err != nil {
 				return err
 			}
 		}
@@ -118,6 +118,9 @@ type get struct {
 	mu        sync.Mutex
 	fatal     error    // of a commit
 	undecided []wanted // files that differ from what is here
+	missed    []wanted // files to be fetched without references to others
+
+	recent recent // of the goroutine that handles replies
 }
 
 // wanted is a file of the peer: its path there, what it becomes here, and what
@@ -125,6 +128,9 @@ type get struct {
 type wanted struct {
 	path, at string
 	entry    Entry
+	// old and plain are how it was fetched and missed something.
+	old   *Entry
+	plain bool
 }
 
 // wait returns when all replies have been handled.
@@ -213,9 +219,14 @@ func (g *get) compare(ctx context.Context, w wanted) error {
 // decide goes on with the files that differ.
 func (g *get) decide(ctx context.Context) error {
 	g.mu.Lock()
-	files := g.undecided
-	g.undecided = nil
+	files, missed := g.undecided, g.missed
+	g.undecided, g.missed = nil, nil
 	g.mu.Unlock()
+	for _, w := range missed {
+		if err := g.fetch(ctx, w, w.old); err != nil {
+			return err
+		}
+	}
 	for _, w := range files {
 		have, err := g.into.stat(w.at)
 		if err != nil {
@@ -231,11 +242,19 @@ func (g *get) decide(ctx context.Context) error {
 
 // settle decides about what is undecided when all has been asked for.
 func (g *get) settle(ctx context.Context) error {
-	if g.last == nil {
-		return nil
+	for g.last != nil {
+		<-g.last.done // comparing is over
+		g.mu.Lock()
+		over := len(g.undecided)+len(g.missed) == 0
+		g.mu.Unlock()
+		if over {
+			return nil
+		}
+		if err := g.decide(ctx); err != nil {
+			return err
+		}
 	}
-	<-g.last.done // comparing is over
-	return g.decide(ctx)
+	return nil
 }
 
 // replace fetches a file in whose place another is, if that may go.
@@ -265,7 +284,7 @@ func (g *get) fetch(ctx context.Context, w wanted, old *Entry) error {
 		g.tally.copied(w.at, w.entry.Size)
 		return nil
 	}
-	req := request{Op: opFetch, Path: w.path}
+	req := request{Op: opFetch, Path: w.path, Plain: w.plain}
 	key := partialKey(w.path, w.entry)
 	if n := g.into.have(key); n > 0 && n <= w.entry.Size {
 		// What can't be read is not resumed.
@@ -321,6 +340,7 @@ func (g *get) fetch(ctx context.Context, w wanted, old *Entry) error {
 			return err
 		}
 		in.offered, in.force = offered, old != nil
+		w.old = old
 		return g.store(ctx, w, in, b, key)
 	})
 	return nil
@@ -342,7 +362,10 @@ func (g *get) store(ctx context.Context, w wanted, in incoming, b *body, key str
 		return g.fail(w.at, err)
 	}
 	g.tally.resumed(w.at, in.offset)
-	r := receiver{to: s, hash: s.hash, packer: g.into.packer, want: in.want, moved: g.tally.mover(w.at)}
+	r := receiver{
+		to: s, hash: s.hash, packer: g.into.packer, want: in.want, moved: g.tally.mover(w.at),
+		recent: &g.recent, tree: g.into, path: w.at, stage: s,
+	}
 	if in.offered {
 		r.old = g.into.opener(w.at)
 	}
@@ -352,6 +375,13 @@ func (g *get) store(ctx context.Context, w wanted, in incoming, b *body, key str
 			return err
 		}
 		s.discard()
+		if errors.Is(err, errMissed) && !w.plain {
+			w.plain = true
+			g.mu.Lock()
+			g.missed = append(g.missed, w)
+			g.mu.Unlock()
+			return nil
+		}
 		return g.fail(w.at, fileError("get", w.at, err))
 	}
 	g.slots <- struct{}{}

@@ -11,6 +11,7 @@ const (
 	itemData  = 1
 	itemCopy  = 2
 	itemZeros = 3
+	itemAgain = 4
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 // item is some bytes of a file, in order.
 type item struct {
 	kind byte
-	// sum and pack are those of data.
+	// sum and pack are those of data; sum is also that of what came before.
 	sum  chunk.Sum
 	pack []byte
 	// offset is where in the receiver's old file copied bytes begin.
@@ -41,6 +42,8 @@ func (i item) append(b []byte) []byte {
 	case itemData:
 		b = append(b, i.sum[:]...)
 		return append(b, i.pack...)
+	case itemAgain:
+		return append(b, i.sum[:]...)
 	case itemCopy:
 		b = binary.AppendUvarint(b, uint64(i.offset))
 	}
@@ -70,6 +73,12 @@ func parseItem(b []byte) (item, error) {
 		}
 		copy(i.sum[:], b)
 		i.pack = b[len(i.sum):]
+		return i, nil
+	case itemAgain:
+		if len(b) != len(i.sum) {
+			return item{}, violation("a broken item")
+		}
+		copy(i.sum[:], b)
 		return i, nil
 	case itemCopy:
 		i.offset = number()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/zeebo/blake3"
 
@@ -74,6 +75,15 @@ type put struct {
 	single string
 	offers chan struct{} // one for each offer of the peer that is held
 	sender sender
+
+	last   *call // the latest put
+	mu     sync.Mutex
+	missed []missed // what is to be put without references to other files
+}
+
+type missed struct {
+	job     job
+	replace bool
 }
 
 // job is a file that has been looked at.
@@ -83,6 +93,7 @@ type job struct {
 	data  []byte // the content, if that is to be sent at once
 	check *call  // the question what the peer has of it, if not
 	had   offer
+	plain bool // it refers to nothing that went before
 }
 
 // run copies everything. Files are looked at and asked about in one goroutine,
@@ -93,6 +104,7 @@ func (p *put) run(ctx context.Context, c *Client) error {
 			return err
 		}
 	}
+	all := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	jobs := make(chan job, putAhead)
 	prepared := make(chan error, 1)
@@ -120,7 +132,25 @@ func (p *put) run(ctx context.Context, c *Client) error {
 	if err == nil {
 		err = prep
 	}
+	if err == nil {
+		p.sendMissed(all)
+	}
 	return err // transfer waits for the replies
+}
+
+// sendMissed puts again what could not be put together at the peer.
+func (p *put) sendMissed(ctx context.Context) {
+	if p.last == nil {
+		return
+	}
+	<-p.last.done
+	p.mu.Lock()
+	again := p.missed
+	p.mu.Unlock()
+	for _, m := range again {
+		m.job.plain = true
+		p.send(ctx, m.job, nil, 0, m.replace)
+	}
 }
 
 // path is where in the share the file at goes.
@@ -339,10 +369,11 @@ func (p *put) send(ctx context.Context, j job, before *blake3.Hasher, have int64
 		Op: opPut, Path: p.path(j.at), Size: j.entry.Size, MTime: j.entry.MTime,
 		Exec: j.entry.Exec, Force: replace || p.options.Force, Offset: have,
 	}
-	p.conn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
+	p.last = p.conn.start(req, func(w *bufio.Writer, cl *call) (trailer, error) {
 		s := &p.sender // one at a time: a request with its body has the connection
 		s.w = w
 		s.begin(before, p.tally.mover(j.at), until(ctx, cl))
+		s.plain = j.plain
 		var err error
 		if j.data != nil {
 			err = errors.Join(s.pieces(bytes.NewReader(j.data)), s.flush())
@@ -356,6 +387,10 @@ func (p *put) send(ctx context.Context, j job, before *blake3.Hasher, have int64
 	}, func(rep reply, _ *body) error {
 		err := rep.Error.err("put")
 		switch {
+		case err != nil && rep.Missed && !j.plain:
+			p.mu.Lock()
+			p.missed = append(p.missed, missed{j, replace})
+			p.mu.Unlock()
 		case err != nil:
 			p.tally.failed(j.at, err)
 		case rep.Same:

@@ -26,6 +26,12 @@ type receiver struct {
 	packer *chunk.Packer
 	// old opens what copies come from; nil if nothing was offered.
 	old func() (*os.File, error)
+	// recent, if set, finds in tree what came before, and remembers what comes as
+	// a part of the file at path.
+	recent *recent
+	tree   *tree
+	path   string
+	stage  *stage
 	// want is how many bytes are to come, or -1.
 	want int64
 	// moved is told of every item, as sender's.
@@ -69,6 +75,8 @@ func (r receiver) receive(ctx context.Context, b *body) error {
 		case itemData:
 			n, err = r.data(i, left)
 			sent = n
+		case itemAgain:
+			n, err = r.again(i.sum, left)
 		case itemZeros:
 			err = r.to.zeros(ctx, n)
 		case itemCopy:
@@ -112,6 +120,24 @@ func (r receiver) receive(ctx context.Context, b *body) error {
 
 func (r receiver) data(i item, left int64) (int64, error) {
 	data, err := r.packer.Unpack(i.sum, i.pack)
+	if err != nil {
+		return 0, err
+	}
+	if int64(len(data)) > left {
+		return 0, forged("the peer sends more than it announced")
+	}
+	if r.recent != nil {
+		r.recent.add(i.sum, spot{path: r.path, stage: r.stage.name, offset: r.stage.size, size: len(data)})
+	}
+	_, err = r.to.Write(data)
+	return int64(len(data)), err
+}
+
+func (r receiver) again(sum chunk.Sum, left int64) (int64, error) {
+	if r.recent == nil {
+		return 0, forged("the peer refers to a file that did not come")
+	}
+	data, err := r.recent.read(r.tree, sum)
 	if err != nil {
 		return 0, err
 	}

@@ -33,13 +33,16 @@ type sender struct {
 	total   int64 // content sent
 	pending item  // copied or zero bytes that may grow
 
+	recent recent // what has been sent
+	plain  bool   // nothing of that is referred to
+
 	buf, piece []byte
 }
 
 // begin begins a file, of which hash has what is not to be sent.
 func (s *sender) begin(hash *blake3.Hasher, moved func(content, sent, wire int64), stop func() error) {
 	s.hash, s.moved, s.stop = hash, moved, stop
-	s.total, s.pending = 0, item{}
+	s.total, s.pending, s.plain = 0, item{}, false
 }
 
 // file sends the bytes of f from offset up to size. Chunks that the receiver
@@ -143,6 +146,12 @@ func (s *sender) data(sum chunk.Sum, p []byte) error {
 	if sum == (chunk.Sum{}) {
 		sum = chunk.SumOf(p)
 	}
+	if !s.plain && s.recent.has(sum) {
+		s.buf = item{kind: itemAgain, sum: sum}.append(s.buf[:0])
+		s.count(int64(len(p)), 0, int64(len(s.buf)))
+		return writeUnit(s.w, s.buf)
+	}
+	s.recent.add(sum, spot{size: len(p)})
 	s.buf = append(append(s.buf[:0], itemData), sum[:]...)
 	s.buf = s.packer.Pack(s.buf, p)
 	if err := writeUnit(s.w, s.buf); err != nil {

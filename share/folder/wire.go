@@ -99,6 +99,8 @@ type request struct {
 	// has, and Unless that of all it has.
 	Prefix *chunk.Sum `json:"prefix,omitempty"`
 	Unless *chunk.Sum `json:"unless,omitempty"`
+	// Plain says that a fetch is to refer to nothing that came before.
+	Plain bool `json:"plain,omitempty"`
 	// List asks a check for the chunks of what is there.
 	List bool `json:"list,omitempty"`
 	// Normal and Key say how the chunks of an offer are cut.
@@ -155,6 +157,8 @@ type reply struct {
 	// Have is how much a check found of an interrupted put, and Prefix its hash.
 	Have   int64      `json:"have,omitempty"`
 	Prefix *chunk.Sum `json:"prefix,omitempty"`
+	// Missed says that a put failed as a chunk that went before was not found.
+	Missed bool `json:"missed,omitempty"`
 	// Asks says that the owner wants to be asked about changes.
 	Asks bool `json:"asks,omitempty"`
 }
