@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	goio "io"
+	"path"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -48,7 +52,7 @@ func adviseDenied(err error, peer string) error {
 }
 
 func newLs(io stdio, f *flags) *cobra.Command {
-	var long bool
+	var long, recursive bool
 	cmd := &cobra.Command{
 		Use:     "ls PEER:SHARE[/PATH]",
 		Short:   "List a shared folder",
@@ -56,29 +60,43 @@ func newLs(io stdio, f *flags) *cobra.Command {
 		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withFolder(cmd.Context(), io, f, args[0], func(ctx context.Context, c *folder.Client, p place) error {
-				entries, skipped, err := c.List(ctx, p.path)
-				if err != nil {
-					return err
-				}
-				if f.json {
-					return printLines(io.out, entries)
-				}
-				if err := printEntries(io, entries, long); err != nil {
-					return err
-				}
-				if skipped > 0 {
-					fmt.Fprintf(io.err, "%d entries are not shown: links, special files or names that don't travel\n", skipped)
-				}
-				return nil
+				return list(ctx, io, f, c, p.path, long, recursive)
 			})
 		},
 	}
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show sizes and times")
+	cmd.Flags().BoolVarP(&recursive, "recursive", "R", false, "list the folders below, too")
 	return cmd
 }
 
-func printEntries(io stdio, entries []folder.Entry, long bool) error {
-	w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+// list prints a folder as it comes.
+func list(ctx context.Context, io stdio, f *flags, c *folder.Client, at string, long, recursive bool) error {
+	skipped := 0
+	out := bufio.NewWriter(io.out)
+	err := c.Pages(ctx, at, recursive, func(p folder.Page) error {
+		switch {
+		case p.Err != nil && p.Dir == "":
+			return p.Err
+		case p.Err != nil:
+			fmt.Fprintf(io.err, "tandem: %s\n", session.Printable(describeError(p.Err)))
+		}
+		skipped += p.Skipped
+		for i := range p.Entries {
+			p.Entries[i].Name = path.Join(p.Dir, p.Entries[i].Name)
+		}
+		if f.json {
+			return errors.Join(printLines(out, p.Entries), out.Flush())
+		}
+		return errors.Join(printEntries(out, p.Entries, long), out.Flush())
+	})
+	if err == nil && skipped > 0 && !f.json {
+		fmt.Fprintf(io.err, "%d entries are not shown: links, special files or names that don't travel\n", skipped)
+	}
+	return err
+}
+
+func printEntries(out goio.Writer, entries []folder.Entry, long bool) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, e := range entries {
 		name := session.Printable(e.Name)
 		if e.Dir {
@@ -86,7 +104,7 @@ func printEntries(io stdio, entries []folder.Entry, long bool) error {
 		}
 		switch {
 		case !long:
-			fmt.Fprintln(io.out, name)
+			fmt.Fprintln(w, name)
 		case e.Dir:
 			fmt.Fprintf(w, "\t%s\t  %s\n", e.ModTime().Local().Format(time.DateTime), name)
 		default:

@@ -36,6 +36,30 @@ func (c *Client) List(ctx context.Context, path string) ([]Entry, int, error) {
 	return entries, skipped, err
 }
 
+// Page is some of what is in one directory.
+type Page struct {
+	// Dir is the directory, relative to the one that was asked for.
+	Dir     string
+	Entries []Entry
+	// Skipped is how many entries the peer left out.
+	Skipped int
+	// Err is why the directory can't be read.
+	Err error
+}
+
+// Pages hands out the content of the directory path page by page as it comes,
+// sorted by name within a directory, and of those below after it if recursive.
+// However long it is, no more than a page is in memory. It ends when each fails.
+func (c *Client) Pages(ctx context.Context, path string, recursive bool, each func(Page) error) error {
+	return c.pages(ctx, path, recursive, func(p page) error {
+		var err error
+		if p.Error != nil {
+			err = p.Error.err("list")
+		}
+		return each(Page{Dir: p.Dir, Entries: p.Entries, Skipped: p.Skipped, Err: err})
+	})
+}
+
 // pages lists path and hands out the pages, checked.
 func (c *Client) pages(ctx context.Context, path string, recursive bool, each func(page) error) error {
 	if err := checkPath(path); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -181,6 +182,46 @@ func TestEndlessListing(t *testing.T) {
 	}).client(t)
 	if _, _, err := c.List(t.Context(), ""); session.KindOf(err) != session.TooLarge {
 		t.Errorf("List = %v", err)
+	}
+}
+
+// A listing of a million is read in little memory.
+func TestLongListing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads a million entries")
+	}
+	const all = MaxEntries - 2*MaxEntries/MaxPage // each page counts as one
+	c := peer(func(req request, w *bufio.Writer) error {
+		err := writeMessage(w, reply{ID: req.ID, Body: true})
+		for i := 0; i < all; i += MaxPage {
+			p := page{}
+			for n := i; n < min(i+MaxPage, all); n++ {
+				p.Entries = append(p.Entries, Entry{Name: fmt.Sprintf("a file with a name that is %09d", n), Size: 1})
+			}
+			raw, _ := json.Marshal(p) // plain data
+			err = errors.Join(err, writeUnit(w, raw))
+		}
+		return errors.Join(err, writeTrailer(w, trailer{}))
+	}).client(t)
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most, n, last := inUse(), uint64(0), 0, ""
+	err := c.Pages(t.Context(), "", false, func(p Page) error {
+		n += len(p.Entries)
+		if last = p.Entries[len(p.Entries)-1].Name; n%(100*MaxPage) == 0 {
+			most = max(most, inUse())
+		}
+		return p.Err
+	})
+	if err != nil || n != all || last != fmt.Sprintf("a file with a name that is %09d", all-1) {
+		t.Errorf("%d entries up to %q, %v", n, last, err)
+	}
+	if most > before+16<<20 {
+		t.Errorf("%d MiB are in use", (most-before)>>20)
 	}
 }
 

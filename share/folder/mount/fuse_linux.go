@@ -65,6 +65,9 @@ func (m *Mounted) Unmount() error {
 	return nil
 }
 
+// maxName is the longest name there is, in bytes.
+const maxName = 255
+
 // node is a file or directory that the kernel knows.
 type node struct {
 	fs.Inode
@@ -151,6 +154,9 @@ func (n *node) child(ctx context.Context, e folder.Entry) *fs.Inode {
 }
 
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if len(name) > maxName {
+		return nil, syscall.ENAMETOOLONG
+	}
 	ctx, done := unhurried(ctx)
 	defer done()
 	path := join(n.path(), name)
@@ -310,7 +316,7 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 
 // Statfs says little: how full the peer's disk is, is theirs to know.
 func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
-	*out = fuse.StatfsOut{Bsize: 64 << 10, Frsize: 64 << 10, NameLen: 255, Blocks: 1 << 24, Bfree: 1 << 23, Bavail: 1 << 23, Files: 1 << 24, Ffree: 1 << 23}
+	*out = fuse.StatfsOut{Bsize: 64 << 10, Frsize: 64 << 10, NameLen: maxName, Blocks: 1 << 24, Bfree: 1 << 23, Bavail: 1 << 23, Files: 1 << 24, Ffree: 1 << 23}
 	return 0
 }
 
