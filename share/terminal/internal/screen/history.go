@@ -6,6 +6,9 @@ import "slices"
 const (
 	maxLines = 5000
 	maxCells = 256 << 10
+	// maxBegun is about how many cells of one text are wrapped anew with what of it
+	// is on the screen.
+	maxBegun = 16 << 10
 )
 
 // history is the newest lines that have left the main screen at its top.
@@ -52,10 +55,12 @@ func (h *history) pop() *line {
 }
 
 // popBegun gives back the lines of a text that the newest line doesn't end,
-// oldest first.
+// oldest first; of an endless one, the newest.
 func (h *history) popBegun() (lines []*line) {
-	for h.len() > 0 && h.at(h.len()-1).wrapped {
-		lines = append(lines, h.pop())
+	for cells := 0; cells < maxBegun && h.len() > 0 && h.at(h.len()-1).wrapped; {
+		l := h.pop()
+		lines = append(lines, l)
+		cells += len(l.cells) + 1
 	}
 	slices.Reverse(lines)
 	return lines

@@ -63,6 +63,7 @@ func (s *Screen) setPrivate(mode int, on bool) {
 		} else {
 			s.setAlternate(0)
 			s.fitMain(&s.cur)
+			s.entry = nil
 		}
 	case 1048:
 		if on {

@@ -144,3 +144,21 @@ func TestAnEndlessLineIsWrappedAnew(t *testing.T) {
 		}
 	}
 }
+
+func TestLittleOfAnEndlessLineIsTouched(t *testing.T) {
+	s := New(100, 10)
+	for range 2000 {
+		_, _ = s.Write([]byte(strings.Repeat("x", 100)))
+	}
+	oldest := s.history.at(0)
+	s.Resize(70, 10)
+	if s.history.at(0) != oldest || len(oldest.cells) != 100 {
+		t.Error("all of it was wrapped anew")
+	}
+	if start, _ := s.History(); start != 0 {
+		t.Errorf("%d lines are gone", start)
+	}
+	if got := texts(s); len(got) != 1 || len(got[0]) != 2000*100 {
+		t.Errorf("it has been taken apart or cut: %d texts", len(got))
+	}
+}
