@@ -219,6 +219,9 @@ func (t *TerminalPage) room() terminal.Size {
 
 // Title is the terminal's name.
 func (t *TerminalPage) Title() string {
+	if t.hosts() {
+		return "My terminal"
+	}
 	return widget.Cut(widget.Clean(t.of.Alias()), 24, t.env.Theme.Glyphs.Ellipsis) + " terminal"
 }
 

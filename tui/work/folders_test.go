@@ -80,6 +80,12 @@ func TestLocal(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(l.Trash, "info")); err != nil || len(left) != 2 {
 		t.Error("a note about nothing", left, err)
 	}
+	over, end := context.WithCancel(ctx)
+	end()
+	_, removed := l.Remove(over, l.Join(here, "two"))
+	if l.Mkdir(over, l.Join(here, "late")) == nil || l.Move(over, l.Join(here, "two"), l.Join(here, "late")) == nil || removed == nil {
+		t.Error("something is changed after the end")
+	}
 	if _, err := (Local{}).Remove(ctx, l.Join(here, "two")); session.KindOf(err) != session.Unsupported {
 		t.Error(err)
 	}

@@ -101,12 +101,18 @@ func (Local) Head(_ context.Context, file string, limit int) ([]byte, error) {
 }
 
 // Mkdir makes a folder.
-func (Local) Mkdir(_ context.Context, dir string) error {
+func (Local) Mkdir(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return failed("make the folder", os.Mkdir(dir, 0o777))
 }
 
 // Move renames, where nothing is.
-func (Local) Move(_ context.Context, from, to string) error {
+func (Local) Move(ctx context.Context, from, to string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if _, err := os.Lstat(to); err == nil {
 		return session.Errorf("move", session.Exists, "something of that name is there already")
 	}
@@ -114,7 +120,10 @@ func (Local) Move(_ context.Context, from, to string) error {
 }
 
 // Remove moves something to the trash.
-func (l Local) Remove(_ context.Context, at string) (string, error) {
+func (l Local) Remove(ctx context.Context, at string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
 	if l.Trash == "" {
 		return "", session.Errorf("delete", session.Unsupported, "there is no trash here that tandem knows of, and it deletes nothing for good")
 	}
