@@ -6,7 +6,8 @@
 // Service is the host's half. Attach and Run are the viewer's: they put a
 // person's terminal in raw mode, keep it honest, and restore it whatever
 // happens. Client is the protocol alone, for other kinds of viewer, and Screen
-// what it shows, for those that draw by themselves. A host's own window is a viewer like any other, over a stream inside the process.
+// what it shows, for those that draw by themselves. A host's own window is a
+// viewer like any other, over a stream inside the process.
 //
 // # The stream
 //
