@@ -221,6 +221,9 @@ func TestDAVStatus(t *testing.T) {
 		{"GET", "/a:b", "", http.StatusNotFound},
 		{"GET", "/hidden", "", http.StatusNotFound},
 		{"PUT", "/nothing/x", "", http.StatusConflict},
+		{"GET", "/d/../file", "", http.StatusForbidden},
+		{"MOVE", "/file", "Destination: TOKENd/../new", http.StatusForbidden},
+		{"MOVE", "/d", "Destination: TOKENd/inner", http.StatusForbidden},
 		{"COPY", "/d", "Destination: TOKEND", http.StatusForbidden},
 		{"COPY", "/file", "Destination: TOKENfile", http.StatusForbidden},
 		// Nothing is removed for a move that can't be.
