@@ -244,7 +244,7 @@
 // stream that ends waits for its acknowledgements, at most a minute.
 //
 // Messages of up to 1 KiB go by the trunk unless bulk data of their stream is under
-// way, and so do the first 64 KiB of bulk data, and whatever no lane can carry.
+// way, and so do the first 16 KiB of bulk data, and whatever no lane can carry.
 //
 // # Packets of lanes
 //

@@ -18,11 +18,12 @@ import (
 const (
 	// lanesWanted is how many lanes a session opens for bulk data, and maxLanes how
 	// many there may be, of both sides together.
-	lanesWanted = 4
+	lanesWanted = 2
 	maxLanes    = 8
-	// laneAfter is how much bulk data a stream has to carry before it is worth
-	// lanes, in bytes.
-	laneAfter = 64 << 10
+	// laneAfter is how much bulk data a stream has to carry before it is worth a
+	// lane, and moreAfter how much a session before it is worth all of them, in bytes.
+	laneAfter = 16 << 10
+	moreAfter = 4 << 20
 	// laneIdle is how long lanes stay after the last bulk data.
 	laneIdle = 15 * time.Second
 	lanePoll = time.Second
@@ -66,6 +67,7 @@ type lanes struct {
 	fresh    []cargo    // to be sent
 	again    []cargo    // lost, to be sent before those
 	room     *sync.Cond // whoever has more parcels waits here
+	taken    int64      // bytes given to lanes
 	retained int        // bytes sent and not yet acknowledged
 	kept     int        // bytes that arrived out of order
 
@@ -180,7 +182,11 @@ func (ls *lanes) want(now time.Time) {
 	if ls.trunk == nil || ls.ended || now.Before(ls.retry) {
 		return
 	}
-	for len(ls.signals) < lanesWanted {
+	wanted := 1
+	if ls.taken > moreAfter {
+		wanted = lanesWanted
+	}
+	for len(ls.signals) < wanted {
 		if ls.mine == 0 && ls.link.role == answerer {
 			ls.mine = 2
 		} else if ls.mine == 0 {

@@ -108,3 +108,42 @@ func TestLanePacketLies(t *testing.T) {
 		}
 	}
 }
+
+// What is under way on a lane that has gone silent goes by another one, without
+// waiting until the lane is given up.
+func TestSilentLane(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	ls := newLanes(nil, &Config{})
+	ls.control = pace.New(pace.Config{Packet: leastPacket}, now)
+	deaf, well := newLane(ls, 1), newLane(ls, 3)
+	ls.live = []*lane{deaf, well}
+	for _, l := range ls.live {
+		l.conn = &conn{}
+	}
+	st := &stripe{closed: make(chan struct{}), trunk: &channel{conn: &conn{done: make(chan struct{})}}}
+	const messages = 20
+	for i := range uint32(messages) {
+		ls.fresh = append(ls.fresh, cargo{st, i, make([]byte, 1000)})
+		st.underWay.Add(1)
+	}
+	usedDeaf, last := false, now
+	for end := now.Add(time.Minute); st.underWay.Load() > 0; now = now.Add(5 * time.Millisecond) {
+		if now.After(end) {
+			t.Fatalf("%d messages have not arrived", st.underWay.Load())
+		}
+		ready, stray, _ := ls.due(now)
+		if stray != nil {
+			t.Fatalf("%d messages for the trunk", len(stray))
+		}
+		for _, d := range ready {
+			if d.lane == deaf {
+				usedDeaf, last = true, now
+			} else if !ls.acknowledged(well, &pace.Ack{Largest: well.flight.Next() - 1, Runs: []uint16{1000}}, now) {
+				t.Fatal("an acknowledgement was refused")
+			}
+		}
+	}
+	if !usedDeaf || deaf.flight.Bytes() != 0 || last.Sub(time.Unix(1e9, 0)) > 10*time.Second {
+		t.Errorf("%v, %d bytes under way, last used %v", usedDeaf, deaf.flight.Bytes(), last)
+	}
+}

@@ -56,6 +56,7 @@ func (ls *lanes) take(p cargo) bool {
 	}
 	p.st.underWay.Add(1)
 	ls.fresh = append(ls.fresh, p)
+	ls.taken += int64(len(p.frame))
 	ls.stirLocked()
 	ls.touch()
 	return true
@@ -248,6 +249,9 @@ func (ls *lanes) add(l *lane, c *conn) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l.conn, l.paths, l.probeAt = c, c.governor.changes(), time.Now()
+	if len(ls.live) == 0 {
+		ls.control.Expect(2 * ls.trunk.governor.halfRTT())
+	}
 	ls.live = append(ls.live, l)
 	ls.stirLocked()
 }

@@ -57,8 +57,10 @@ const (
 	measureTime = 100 * time.Millisecond
 	measureMost = 3 * time.Second
 
-	// startBytes are sent in the first round trip, which is startRTT if unknown.
+	// startBytes are sent in the first round trip, which is startRTT if unknown, or
+	// what startRate, in bytes per second, makes of it.
 	startBytes = 64 << 10
+	startRate  = 640 << 10
 	startRTT   = 100 * time.Millisecond
 	// slack is what may be outstanding beyond the product, as time: SACKs are
 	// late, and so are we.
@@ -115,12 +117,13 @@ type Controller struct {
 	slow     streak  // that took twice the least
 	filled   streak  // with a queue, in a cruise
 
+	expected  time.Duration // by Expect
 	best      time.Duration // the least round trip since the last measurement
 	measured  time.Duration // the least of the present one
 	lowest    time.Duration // the least in this round trip; 0 if there was none
 	lately    time.Duration // the least in the one before
 	near      time.Time     // when a round trip was near the least
-	nearRate  float64       // the rate then
+	nearRate  float64       // the most since then
 	cruising  time.Duration
 	measuring time.Time // when that began
 
@@ -144,13 +147,17 @@ func (c *Controller) Forget(now time.Time) {
 	*c = *fresh
 }
 
+// Expect takes a round trip that another connection has measured. It counts until
+// there is a better one.
+func (c *Controller) Expect(rtt time.Duration) { c.expected = rtt }
+
 // RoundTrip takes a measured round trip.
 func (c *Controller) RoundTrip(rtt time.Duration, now time.Time) {
 	if rtt <= 0 {
 		return
 	}
 	if c.best == 0 || float64(rtt) <= float64(c.best)*rttNear+float64(time.Millisecond) {
-		c.near, c.nearRate = now, c.rates.max()
+		c.near, c.nearRate = now, 0
 	}
 	for _, least := range []*time.Duration{&c.best, &c.measured, &c.lowest} {
 		if *least == 0 || rtt < *least {
@@ -164,7 +171,10 @@ func (c *Controller) Sent(n int, now time.Time) {
 	if !c.blocked && now.Sub(c.next) > lateness {
 		c.limited = c.sent + uint64(n)
 	}
-	c.blocked = false
+	if c.blocked {
+		c.blocked = false
+		c.next = later(c.next, now) // it was not we who were late
+	}
 	if c.outstanding == 0 { // after a pause, a new measurement
 		c.departed.reset(sample{now, c.sent})
 		c.begin(now)
@@ -176,6 +186,13 @@ func (c *Controller) Sent(n int, now time.Time) {
 		c.next = floor
 	}
 	c.next = c.next.Add(time.Duration(float64(n) / c.pacing() * float64(time.Second)))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Lost notes that n bytes that were sent have not arrived and are not expected any
@@ -231,6 +248,7 @@ func (c *Controller) endRound(now time.Time) {
 	if c.lowest != 0 {
 		c.lately = c.lowest
 	}
+	c.nearRate = max(c.nearRate, c.rates.max())
 	least := c.least()
 	if c.phase == start {
 		c.checkStart(rate, limited, now)
@@ -322,7 +340,7 @@ func (c *Controller) step(now time.Time) {
 		if c.outstanding > c.Cap() && now.Sub(c.measuring) < measureMost {
 			c.since, c.measured = now, 0 // the queue still drains
 		} else if in > max(least, c.lately)+measureTime {
-			c.near, c.nearRate = now, c.rates.max()
+			c.near, c.nearRate = now, 0
 			longer := float64(c.measured) > float64(least)*longerGain
 			if c.measured != 0 {
 				c.best = c.measured
@@ -344,7 +362,7 @@ func (c *Controller) Rate() float64 { return c.rates.max() }
 func (c *Controller) pacing() float64 {
 	rate := c.rates.max()
 	if c.phase == start {
-		rate = max(rate, startBytes/c.least().Seconds())
+		rate = max(rate, startRate/startGain, startBytes/startGain/c.least().Seconds())
 	}
 	rate = max(rate, float64(c.config.Packet)/c.least().Seconds())
 	switch c.phase {
@@ -373,6 +391,9 @@ func (c *Controller) least() time.Duration {
 	if rtt := c.best; rtt != 0 {
 		return max(rtt, 100*time.Microsecond)
 	}
+	if c.expected != 0 {
+		return c.expected
+	}
 	return startRTT
 }
 
@@ -396,7 +417,7 @@ func (c *Controller) Cap() int {
 	gain := cruiseGain
 	switch c.phase {
 	case start:
-		return max(int(startWindow*product)+extra, startBytes)
+		return max(int(startWindow*product)+extra, startBytes, int(startRate*c.least().Seconds()))
 	case up:
 		gain = startWindow
 	case drain, down:

@@ -12,9 +12,9 @@
 //
 // # Phases
 //
-//	start    sends at 2.77 times the rate measured, with twice the product
-//	         outstanding, until the rate has not grown by a quarter in three round
-//	         trips, or in one that has a queue
+//	start    sends at 2.77 times the rate measured with twice the product outstanding,
+//	         but at 640 KiB/s and with 64 KiB at least, until the rate has not grown by
+//	         a quarter in three round trips, or in one that has a queue
 //	drain    sends at 0.35 times the rate until no more than the product is
 //	         outstanding
 //	cruise   sends at 1.02 times the rate while round trips show no queue, at 0.97
@@ -27,8 +27,8 @@
 //	down     sends at 0.75 times the rate for a round trip, or until no more than
 //	         the product is outstanding; if the probe found a twentieth more, the next
 //	         one follows soon
-//	measure  if no round trip came near the least one for ten seconds, or for one while
-//	         the rate fell to half: half the product outstanding until no more than that
+//	measure  if no round trip came near the least one for ten seconds, or for one, and
+//	         the rate has since fallen to half: half the product outstanding until no more than that
 //	         is, for three seconds at most, and then for a round trip and 100 ms, so that
 //	         the queue empties; the least then counts, also if it is
 //	         more, and if it is half as much again, the start follows: what was taken

@@ -129,6 +129,7 @@ type simLane struct {
 
 func (s *sim) sender(bytes int) *sender {
 	f := &sender{sim: s, control: New(Config{Packet: simPacket, Random: s.random.Float64}, s.clock()), left: bytes}
+	f.control.Expect(s.path.rtt) // as another connection has measured it
 	f.wake(0)
 	return f
 }
@@ -273,7 +274,10 @@ func TestPathsAreFilled(t *testing.T) {
 		{rate: 50e6, rtt: 50 * time.Millisecond, jitter: 60 * time.Millisecond},
 		{rate: 50e6, rtt: 50 * time.Millisecond, busy: 50 * time.Millisecond},
 	} {
-		for _, depth := range []float64{0.2, 1, 10} {
+		for _, depth := range []float64{1, 0.2, 10} {
+			if testing.Short() && depth != 1 {
+				continue
+			}
 			p.queue = max(int(depth*float64(bdp(p.rate, p.rtt))), 32<<10)
 			t.Run(fmt.Sprintf("%.0fMbit-%v-%.1f%%-jitter-%v-busy-%v-%.1f", p.rate/1e6, p.rtt, p.loss*100, p.jitter, p.busy, depth), func(t *testing.T) {
 				t.Parallel()
@@ -290,6 +294,9 @@ func TestPathsAreFilled(t *testing.T) {
 				want := 0.90 - p.loss
 				if p.jitter > p.rtt/4 {
 					want -= 0.15 // that looks like a queue
+				}
+				if p.jitter > p.rtt {
+					want -= 0.25
 				}
 				if p.busy > p.rtt {
 					want -= 0.4
@@ -348,20 +355,23 @@ func TestTwoSessions(t *testing.T) {
 		{rate: 20e6, rtt: 20 * time.Millisecond}, {rate: 50e6, rtt: 50 * time.Millisecond, loss: 0.01},
 	} {
 		for _, depth := range []float64{1, 4} {
+			if testing.Short() && depth != 1 {
+				continue
+			}
 			p.queue = int(depth * float64(bdp(p.rate, p.rtt)))
 			t.Run(fmt.Sprintf("%.0fMbit-%v-%.1f", p.rate/1e6, p.rtt, depth), func(t *testing.T) {
 				t.Parallel()
 				var first, second float64
-				const times = 5
+				const times = 3
 				for seed := range uint64(times) {
 					s := newSim(t, p, seed)
 					a := s.sender(1 << 40)
 					s.run(5*time.Second, never)
 					b := s.sender(1 << 40)
-					s.run(20*time.Second, never)
+					s.run(15*time.Second, never)
 					wasA, wasB := a.arrived, b.arrived
-					s.run(40*time.Second, never)
-					shareA, shareB := s.share(a.arrived-wasA, 20*time.Second), s.share(b.arrived-wasB, 20*time.Second)
+					s.run(30*time.Second, never)
+					shareA, shareB := s.share(a.arrived-wasA, 15*time.Second), s.share(b.arrived-wasB, 15*time.Second)
 					t.Logf("%.1f%% and %.1f%%; %v; %v", 100*shareA, 100*shareB, a.control, b.control)
 					if min(shareA, shareB) < 0.5*max(shareA, shareB) || shareA+shareB < 0.85 {
 						t.Errorf("%.1f%% and %.1f%% of the link", 100*shareA, 100*shareB)
