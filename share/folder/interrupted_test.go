@@ -26,7 +26,7 @@ import (
 // side's memory grows with it. TANDEM_TRANSFER is its size in MiB; see `make
 // soak-transfer`.
 func TestInterruptedTransfer(t *testing.T) {
-	mib := 96
+	mib := 48
 	if testing.Short() {
 		mib = 24
 	}
