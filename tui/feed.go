@@ -124,7 +124,7 @@ func (f *feed) happened(h page.Happened) tea.Cmd {
 	f.dirty = true
 	for _, e := range h.Events {
 		switch e.Event {
-		case node.EventRequest, node.EventAsks, node.EventSettled, node.EventInvite, node.EventEnded:
+		case node.EventRequest, node.EventAsks, node.EventPush, node.EventSettled, node.EventInvite, node.EventEnded:
 			f.urgent = true
 		}
 	}

@@ -44,7 +44,7 @@ func (d *door) tell(e node.Event) {
 	case e.Event == node.EventInvite:
 		d.share = cmp.Or(d.share, e.Share) // the first is ours
 	case e.Request == "" || d.closed:
-	case e.Event == node.EventRequest:
+	case e.Event == node.EventRequest, e.Event == node.EventPush:
 		ctx, cancel := context.WithCancel(context.Background())
 		d.waiting[e.Request] = cancel
 		n, folders := d.node, d.folders
@@ -71,8 +71,41 @@ func (d *door) close() {
 	d.work.Wait()
 }
 
-// ask shows who asks for what. Only a deliberate "yes" lets them in.
+// ask puts one question, and gives its answer to the node.
 func (d *door) ask(ctx context.Context, n node.Backend, folders []node.Folder, e node.Event) {
+	var err error
+	if e.Event == node.EventPush {
+		err = d.askPush(ctx, n, e)
+	} else {
+		err = d.askGuest(ctx, folders, e)
+	}
+	if ctx.Err() != nil {
+		return // they have left, or were answered elsewhere
+	}
+	a := node.Answer{Allow: err == nil}
+	if err != nil {
+		_, a.Reason = session.Public(err)
+	}
+	// What comes of it is an event, and so is an answer that was given elsewhere first.
+	_ = n.Answer(ctx, e.Request, a)
+}
+
+// askPush looks up what a guest would copy, and asks.
+func (d *door) askPush(ctx context.Context, n node.Backend, e node.Event) error {
+	requests, err := n.Requests(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range requests {
+		if r.ID == e.Request && r.Push != nil {
+			return askPush(ctx, d.prompt, r.Guest.Peer, *r.Push)
+		}
+	}
+	return session.Errorf("push", session.NotFound, "the copy is not there any more") // nothing is accepted unseen
+}
+
+// askGuest shows who asks for what. Only a deliberate "yes" lets them in.
+func (d *door) askGuest(ctx context.Context, folders []node.Folder, e node.Event) error {
 	var about strings.Builder
 	fmt.Fprintf(&about, "%s asks to join.\n", quoteName(*e.Peer))
 	fmt.Fprintf(&about, "  fingerprint  %s\n", wordGroups(e.Words))
@@ -81,13 +114,8 @@ func (d *door) ask(ctx context.Context, n node.Backend, folders []node.Folder, e
 		fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(f.Dir))
 	}
 	typed, err := d.prompt.ask(ctx, about.String(), "Let them in? Type yes or no: ", "yes", "no")
-	if ctx.Err() != nil {
-		return // they have left, or were answered elsewhere
+	if err == nil && typed != "yes" {
+		err = session.Errorf("approve", session.Denied, "the host said no")
 	}
-	a := node.Answer{Allow: err == nil && typed == "yes"}
-	if err != nil {
-		_, a.Reason = session.Public(err)
-	}
-	// What comes of it is an event, and so is an answer that was given elsewhere first.
-	_ = n.Answer(ctx, e.Request, a)
+	return err
 }

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/term"
 
 	"tandem/session"
-	"tandem/share/folder"
 	"tandem/share/node"
 	"tandem/share/terminal"
 )
@@ -120,7 +119,7 @@ func runShare(ctx context.Context, io stdio, f *flags, share node.Share, recordi
 		if f.json || !prompt.interactive() {
 			return usagef("nobody is at the keyboard to ask about what guests would write: leave out --ask-writes")
 		}
-		share.ApprovePush = func(ctx context.Context, p folder.Push) error { return askPush(ctx, prompt, p) }
+		share.AskWrites = true
 	}
 	for i := range share.Folders {
 		dir := &share.Folders[i].Dir

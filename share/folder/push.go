@@ -25,16 +25,16 @@ type Push struct {
 // Pushed is one file or directory of a Push. Its name has been checked; it is
 // the peer's word that it is like that, and nothing else is let in later.
 type Pushed struct {
-	Path string // in the share
-	Dir  bool
-	Size int64
+	Path string `json:"path"` // in the share
+	Dir  bool   `json:"dir,omitempty"`
+	Size int64  `json:"size"`
 	// Executable says that it will be, so only where the share lets it.
-	Executable bool
+	Executable bool `json:"executable,omitempty"`
 	// Hidden says that a name in its path begins with a dot.
-	Hidden bool
+	Hidden bool `json:"hidden,omitempty"`
 	// Replaces says that it takes the place of a file with other content, or
 	// with another time.
-	Replaces bool
+	Replaces bool `json:"replaces,omitempty"`
 }
 
 // gate lets changes through that have been accepted.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"tandem/share/folder"
+
 	"tandem/session"
 	"tandem/session/audit"
 	"tandem/share/command"
@@ -61,6 +63,60 @@ func TestBackendPeople(t *testing.T) {
 		// Another invite is another beginning.
 		bob.meet(t, s.Code)
 		allowed(t, bob, "alice", readProject)
+	})
+}
+
+// What a guest would copy is shown before anything of it is written.
+func TestBackendPush(t *testing.T) {
+	onBackends(t, func(t *testing.T, alice sharer) {
+		dir := folderOf(t, "project")
+		s, err := alice.StartShare(within(t), Share{Folders: []Folder{{Dir: dir, Write: true, Executables: true}}, Always: true, AskWrites: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob := begin(t, "bob", alice.url)
+		bob.meet(t, s.Code)
+		from := filepath.Join(t.TempDir(), "tree")
+		if err := os.MkdirAll(filepath.Join(from, ".hidden"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, mode := range map[string]os.FileMode{"plain": 0o600, "run.sh": 0o700, ".hidden/secret": 0o600} {
+			if err := os.WriteFile(filepath.Join(from, name), []byte("12345"), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, allow := range []bool{false, true} {
+			put := make(chan error, 1)
+			go func() {
+				_, err := folder.NewClient(Bound{bob.Node, "alice"}, "project").Put(within(t), from, "tree", folder.Options{})
+				put <- err
+			}()
+			r := alice.waitsFor(t, RequestPush)
+			if r.Share != s.ID || r.Guest.Peer.Name != "bob" || r.Path.Kind != session.Direct || r.Push == nil {
+				t.Fatalf("%+v", r)
+			}
+			if p := r.Push; p.Folder != "project" || p.Files != 3 || p.Bytes != 15 || p.Executable != 1 || p.Hidden == 0 || p.Items[0].Path != "tree/run.sh" {
+				t.Errorf("%+v", p)
+			}
+			if e := alice.await(t, EventPush, 1); e.What != "project" || e.Share != s.ID {
+				t.Errorf("%+v", e)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "tree", "plain")); err == nil {
+				t.Error("it is there before anybody was asked")
+			}
+			if err := alice.Answer(within(t), r.ID, Answer{Allow: allow, Reason: "not now"}); err != nil {
+				t.Fatal(err)
+			}
+			switch err := <-put; {
+			case allow && err != nil:
+				t.Error(err)
+			case !allow && (session.KindOf(err) != session.Denied || !strings.Contains(err.Error(), "not now")):
+				t.Errorf("bob hears %v", err)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, "tree", "plain")); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

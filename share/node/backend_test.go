@@ -193,7 +193,7 @@ func TestShareAsJSON(t *testing.T) {
 		Name:     "a",
 		Folders:  []Folder{{Dir: "/b", Name: "c", Write: true, Executables: true, Rules: []folder.Rule{{Pattern: "d", Access: folder.Hidden}}}},
 		Terminal: true, ViewOnly: true, Command: []string{"e"}, Commands: map[string][]string{"f": {"g"}},
-		Forward: []string{"h"}, ForwardListen: []string{"i"}, Uses: 1, Expires: 2, Always: true,
+		Forward: []string{"h"}, ForwardListen: []string{"i"}, Uses: 1, Expires: 2, Always: true, AskWrites: true,
 	}
 	for i := range reflect.TypeFor[Share]().NumField() {
 		if f := reflect.TypeFor[Share]().Field(i); f.Type.Kind() != reflect.Func && reflect.ValueOf(share).Field(i).IsZero() {

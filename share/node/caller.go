@@ -165,9 +165,6 @@ func (c *caller) Events(ctx context.Context) (<-chan Event, error) {
 
 // StartShare asks the node to share.
 func (c *caller) StartShare(ctx context.Context, s Share) (status ShareStatus, err error) {
-	if s.ApprovePush != nil {
-		return status, session.Errorf("share", session.Unsupported, "another tandem can't ask this one about what guests copy")
-	}
 	return status, c.ask(ctx, actionShare, s, &status)
 }
 

@@ -35,7 +35,8 @@
 // A guest who has proved to hold an invite waits as a request, unless the share
 // lets in everybody. Whoever is at the node can answer, in this process or over
 // the control socket; the first answer counts, and may give less than was
-// offered. A viewer that asks to type is a request as well. Names of shares and
+// offered. A viewer that asks to type is a request as well, and so is
+// what a guest would copy into the folders of a share that asks about that. Names of shares and
 // requests are random: an answer that comes late reaches nobody else.
 //
 // `tandem share` is the node of its home if there is none. Then all that it does

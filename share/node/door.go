@@ -30,7 +30,7 @@ type door struct {
 // waiting is a request, and how its answer is heard.
 type waiting struct {
 	Request
-	// Only of guests who would like to come in:
+	// Not of wishes to type:
 	answer chan Answer // has room for the one answer
 	done   chan error  // has room for what came of it
 }
@@ -168,27 +168,40 @@ func (n *Node) ask(ctx context.Context, guest Guest, s *running) ([]Right, error
 	}
 	n.door.add(w)
 	n.emit(Event{Event: EventRequest, Request: w.ID, Share: s.id, Peer: &guest.Peer, Words: guest.Words, Offers: guest.Offers})
-	var a Answer
-	select {
-	case a = <-w.answer:
-	case <-ctx.Done():
-		if n.door.take(w.ID) != nil {
-			n.emit(Event{Event: EventSettled, Request: w.ID, Share: s.id})
-			return nil, context.Cause(ctx)
-		}
-		a = <-w.answer // just now
-	}
-	if ctx.Err() != nil {
+	a, err := n.awaitAnswer(ctx, w)
+	if err != nil {
 		w.done <- errSettled()
-		return nil, context.Cause(ctx)
+		return nil, err
 	}
 	rights, err := n.welcome(guest.Peer, s, a)
 	w.done <- err
 	if !a.Allow {
-		why := cmp.Or(session.Printable(a.Reason), "the host said no")
-		err = session.Errorf("approve", session.Denied, "%s", why[:min(len(why), session.MaxErrorText)])
+		err = refusal("approve", a)
 	}
 	return rights, err
+}
+
+// awaitAnswer waits for the answer to a request, or until ctx ends.
+func (n *Node) awaitAnswer(ctx context.Context, w *waiting) (a Answer, err error) {
+	select {
+	case a = <-w.answer:
+	case <-ctx.Done():
+		if n.door.take(w.ID) != nil {
+			n.emit(Event{Event: EventSettled, Request: w.ID, Share: w.Share})
+			return a, context.Cause(ctx)
+		}
+		a = <-w.answer // just now
+	}
+	if ctx.Err() != nil {
+		return a, context.Cause(ctx)
+	}
+	return a, nil
+}
+
+// refusal is what a guest hears of a no.
+func refusal(op string, a Answer) error {
+	why := cmp.Or(session.Printable(a.Reason), "the host said no")
+	return session.Errorf(op, session.Denied, "%s", why[:min(len(why), session.MaxErrorText)])
 }
 
 // welcome records that a guest is let in, and grants what the answer says.

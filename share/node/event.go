@@ -23,8 +23,9 @@ const (
 	EventClosed   = "closed"   // Peer, What, Action, Reason: and ends
 	EventDenied   = "denied"   // Peer, What, Action, Reason: nothing grants it
 	EventAsks     = "asks"     // Request, Peer, What, Viewer: a viewer of a terminal would like to type
+	EventPush     = "push"     // Request, Share, Peer, Words, What: a guest would like to copy files into a folder
 	EventUnlogged = "unlogged" // Peer, What, Action, Reason: refused, as the audit log can't be written
-	// Of the last five, those of a peer that floods are counted in Unreported.
+	// Of these from opened on but for push, those of a peer that floods are counted in Unreported.
 	EventMissed = "missed" // Peer, Reason: they were let in and did not connect
 	EventLeft   = "left"   // Peer, Reason: the session has ended
 	EventEnded  = "ended"  // Share: it is over, with everything it granted

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"context"
 	"maps"
 	"slices"
 
 	"tandem/share/command"
 	"tandem/share/facts"
+	"tandem/share/folder"
 	"tandem/share/terminal"
 )
 
@@ -23,8 +25,8 @@ func (up *setup) undo() {
 	}
 }
 
-// offer sets up what s shares and names the rights to it.
-func (n *Node) offer(s Share) (_ *setup, err error) {
+// offer sets up what s shares, a share of that ID, and names the rights to it.
+func (n *Node) offer(id string, s Share) (_ *setup, err error) {
 	up := new(setup)
 	defer func() {
 		if err != nil {
@@ -38,8 +40,12 @@ func (n *Node) offer(s Share) (_ *setup, err error) {
 		}
 		up.rights = append(up.rights, Right{Service: terminal.ServiceName, Actions: actions})
 	}
+	var ask func(context.Context, folder.Push) error
+	if s.AskWrites {
+		ask = func(ctx context.Context, p folder.Push) error { return n.pushed(ctx, id, p) }
+	}
 	for _, f := range s.Folders {
-		right, err := n.services.offerFolder(f, s.ApprovePush)
+		right, err := n.services.offerFolder(f, ask)
 		if err != nil {
 			return nil, err
 		}

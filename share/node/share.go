@@ -14,7 +14,6 @@ import (
 	"tandem/session/audit"
 	"tandem/session/host"
 	"tandem/session/pairing"
-	"tandem/share/folder"
 	"tandem/signaling"
 	"tandem/signaling/server"
 )
@@ -46,10 +45,9 @@ type Share struct {
 	// Always lets in whoever holds the invite. Otherwise each becomes a Request,
 	// and waits until somebody answers.
 	Always bool `json:"always,omitempty"`
-	// ApprovePush, if set, decides about everything that guests would copy into
-	// the folders: ctx ends when they have gone or the share ends. Only of a share
-	// of a node in this process.
-	ApprovePush func(ctx context.Context, p folder.Push) error `json:"-"`
+	// AskWrites makes a Request of everything that guests would copy into the
+	// folders; what can't be shown before is refused.
+	AskWrites bool `json:"ask_writes,omitempty"`
 }
 
 // Guest is somebody who holds an invite and asks to come in.
@@ -134,11 +132,12 @@ func (n *Node) StartShare(ctx context.Context, s Share) (ShareStatus, error) {
 		return ShareStatus{}, err
 	}
 	s.Name = session.PrintableName(cmp.Or(s.Name, s.title()))
-	setup, err := n.offer(s)
+	id := newName()
+	setup, err := n.offer(id, s)
 	if err != nil {
 		return ShareStatus{}, err
 	}
-	r := &running{id: newName(), share: s, setup: setup, started: time.Now()}
+	r := &running{id: id, share: s, setup: setup, started: time.Now()}
 	if err := n.invite(ctx, r); err != nil {
 		setup.undo()
 		return ShareStatus{}, err

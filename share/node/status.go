@@ -55,6 +55,7 @@ type GuestStatus struct {
 const (
 	RequestJoin = "join" // a guest with the code would like to come in
 	RequestType = "type" // a viewer of a terminal would like to type
+	RequestPush = "push" // a guest would like to copy files here
 )
 
 // Request is somebody who waits for an answer.
@@ -63,13 +64,16 @@ type Request struct {
 	ID string `json:"id"`
 	// Kind is one of the constants above.
 	Kind string `json:"kind"`
-	// Share is what a guest would like to join; empty for the other kinds.
+	// Share is what a guest would like to join, or to copy files to; empty for the
+	// other kinds.
 	Share string `json:"share,omitempty"`
 	// Guest is who asks, and what it would get.
 	Guest Guest `json:"guest"`
 	// Terminal and Viewer are where somebody would like to type.
 	Terminal string `json:"terminal,omitempty"`
 	Viewer   uint64 `json:"viewer,omitempty"`
+	// Push is what somebody would like to copy.
+	Push *Push `json:"push,omitempty"`
 	// Path is how it is connected. A guest who has not come in isn't yet.
 	Path  session.Path `json:"path"`
 	Since time.Time    `json:"since"`
@@ -81,7 +85,8 @@ type Answer struct {
 	// Once lets a guest in for as long as its connection lasts, and not for as
 	// long as the share does.
 	Once bool `json:"once,omitempty"`
-	// Rights are what a guest gets, of what was offered; nil is all of it.
+	// Rights are what a guest who comes in gets, of what was offered; nil is all
+	// of it.
 	Rights []Right `json:"rights"`
 	// Reason is told to whoever was refused; it may be empty.
 	Reason string `json:"reason,omitempty"`

@@ -55,6 +55,10 @@ func NewApproval(env Env, r node.Request, share string, settle func(id string, c
 		a.allow.SetHelp("A", "let them type")
 		a.once.SetEnabled(false)
 	}
+	if r.Kind == node.RequestPush {
+		a.allow.SetHelp("A", "accept it")
+		a.once.SetEnabled(false)
+	}
 	return a
 }
 
@@ -140,6 +144,10 @@ func (a *Approval) View() string {
 			what += " " + widget.Clean(r.Terminal)
 		}
 	}
+	title := " Let them in? "
+	if r.Push != nil {
+		what, title = describePush(*r.Push), " Accept a copy? "
+	}
 	const label = 12
 	var body []string
 	body = append(body, labelled(t, "words", label, wordLines(r.Guest.Words, width-label))...)
@@ -151,6 +159,9 @@ func (a *Approval) View() string {
 		path = describePath(r.Path)
 	}
 	body = append(body, labelled(t, "path", label, []string{path})...)
+	if r.Push != nil {
+		body = append(body, labelled(t, "files", label, pushLines(t, *r.Push, width-label))...)
+	}
 	head := []string{}
 	for _, l := range widget.Wrap(who+what+".", width) {
 		head = append(head, t.Title.Render(l))
@@ -158,7 +169,7 @@ func (a *Approval) View() string {
 	foot := []string{a.invitation()}
 	room := a.height - len(head) - len(foot) - 2
 	if a.height >= 15 {
-		head = append([]string{t.Badge.Render(" Let them in? ")}, head...)
+		head = append([]string{t.Badge.Render(title)}, head...)
 		room--
 		foot = append([]string{t.Dim.Render("Compare the words with them, by voice, before you allow anything.")}, foot...)
 		room--

@@ -2,6 +2,7 @@ package page
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"tandem/session"
@@ -57,6 +58,43 @@ func describeRight(r node.Right) string {
 		service += " " + r.Resource
 	}
 	return service + " (" + may + ")"
+}
+
+// describePush is what a guest would copy, as the end of a sentence.
+func describePush(p node.Push) string {
+	text := " would copy " + widget.Count(p.Files, "file") + ", " + widget.Bytes(p.Bytes) + ", into " + widget.Clean(p.Folder)
+	if p.Folders > 0 {
+		text += ", and make " + widget.Count(p.Folders, "folder")
+	}
+	return text
+}
+
+// pushLines are the files of a push, those that do more than add a file first.
+func pushLines(t theme.Theme, p node.Push, width int) []string {
+	var lines []string
+	for _, note := range []struct {
+		n    int
+		text string
+	}{{p.Replaces, "replace what is there"}, {p.Executable, "can be executed"}, {p.Hidden, "are hidden"}} {
+		if note.n > 0 {
+			lines = append(lines, t.Warn.Render(strconv.Itoa(note.n)+" of them "+note.text))
+		}
+	}
+	for _, it := range p.Items {
+		var marks []string
+		for mark, is := range map[string]bool{"FOLDER": it.Dir, "REPLACES": it.Replaces, "EXECUTABLE": it.Executable, "HIDDEN": it.Hidden} {
+			if is {
+				marks = append(marks, mark)
+			}
+		}
+		slices.Sort(marks)
+		right := t.Warn.Render(strings.Join(marks, " ")) + " " + widget.Bytes(uint64(max(0, it.Size)))
+		lines = append(lines, widget.Spread(widget.Clean(it.Path), right, width, t.Glyphs.Ellipsis))
+	}
+	if p.Others > 0 {
+		lines = append(lines, "and "+strconv.Itoa(p.Others)+" more")
+	}
+	return lines
 }
 
 // describePath says in a few words how bytes travel.

@@ -383,6 +383,9 @@ func (h *HomePage) describeRequest(n int) string {
 	if r.Kind == node.RequestType {
 		return who + " asks to type"
 	}
+	if r.Kind == node.RequestPush {
+		return who + " would copy files here"
+	}
 	return who + " asks to come in"
 }
 
