@@ -37,6 +37,7 @@ func prose(r *rand.Rand, pieces int) []byte {
 // made of the same output and the same sizes. How far down, depends on how much
 // came back from history, in which terminals differ.
 func TestWrappedAnewInTmux(t *testing.T) {
+	t.Parallel()
 	histories := histories(t)
 	early, late := newPane(t, size80), newPane(t, size80)
 	for seed := range histories {

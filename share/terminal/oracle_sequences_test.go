@@ -47,6 +47,7 @@ func TestEverySequenceInTmux(t *testing.T) {
 	if testing.Short() {
 		t.Skip("asks tmux hundreds of times")
 	}
+	t.Parallel()
 	p := newPane(t, size80)
 	thorough := os.Getenv("TANDEM_HISTORIES") != ""
 	for i, sequence := range sequences {

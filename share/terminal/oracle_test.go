@@ -155,7 +155,10 @@ func looks(capture string) string {
 func histories(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("TANDEM_HISTORIES")
-	if text == "" {
+	switch {
+	case text == "" && testing.Short():
+		return 2
+	case text == "":
 		return 5
 	}
 	n, err := strconv.Atoi(text)
@@ -168,6 +171,7 @@ func histories(t *testing.T) int {
 // TestSnapshotsInTmux: wherever the output is cut, a snapshot and the rest show
 // what the whole does.
 func TestSnapshotsInTmux(t *testing.T) {
+	t.Parallel()
 	p := newPane(t, size80)
 	for seed := range histories(t) {
 		compareCuts(t, p, scribble(rand.New(rand.NewPCG(uint64(seed), 0)), 40))
