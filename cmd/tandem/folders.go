@@ -21,6 +21,7 @@ type folderFlags struct {
 	executables bool
 	rules       []folder.Rule
 	dotfiles    string
+	links       bool
 	askWrites   bool
 }
 
@@ -32,6 +33,7 @@ func (f *folderFlags) addTo(fs *pflag.FlagSet) {
 	fs.Var(&ruleFlag{&f.rules, folder.Hidden}, "hide", "guests don't see what matches this pattern, as in a .gitignore; may be repeated, as the next two")
 	fs.Var(&ruleFlag{&f.rules, folder.Readable}, "read-only", "guests may only read what matches this pattern")
 	fs.Var(&ruleFlag{&f.rules, folder.Writable}, "writable", "guests may change what matches this pattern, also without --write")
+	fs.BoolVar(&f.links, "follow-links", false, "guests may read files through symbolic links, if these stay in the folder; else they don't see links")
 	fs.StringVar(&f.dotfiles, "dotfiles", "show", "files whose names begin with a dot: show them like others, let guests only read them, or hide them: show, read or hide")
 }
 
@@ -108,7 +110,7 @@ func (f *folderFlags) folders(dirs []string) ([]node.Folder, error) {
 			return nil, usagef("%s is given twice", dir)
 		}
 		given[abs] = true
-		folders[i] = node.Folder{Dir: dir, Write: write, Executables: f.executables, Rules: rules}
+		folders[i] = node.Folder{Dir: dir, Write: write, Executables: f.executables, Rules: rules, Links: f.links}
 		if i < len(f.names) {
 			if f.names[i] == "" {
 				return nil, usagef("--name is empty")

@@ -58,7 +58,9 @@
 //
 // Only regular files and directories exist for this protocol. Symbolic links
 // and special files are left out of listings and refused by name, also in the
-// midst of a path. Nothing leads outside the share.
+// midst of a path. Nothing leads outside the share. A server may be told to show a
+// symbolic link as the file it leads to, if that is a relative path to a regular file
+// in the share, through no other link and visible itself; it can't be changed then.
 //
 // # Rules
 //

@@ -72,3 +72,54 @@ func TestEveryOperationOnSpecialFiles(t *testing.T) {
 		}
 	}
 }
+
+// Links that are followed lead to files of the share that are visible, and to
+// nothing else; and nobody changes anything through them.
+func TestFollowedLinks(t *testing.T) {
+	around := t.TempDir()
+	dir := filepath.Join(around, "share")
+	grow(t, around, "outside/x", "share/file", "share/sub/x", "share/secret", "share/mine")
+	for name, to := range map[string]string{
+		"good": "file", "sub/up": "../file", "down": "sub/x",
+		"to secret": "secret", "out": "../outside/x", "absolute": filepath.Join(dir, "file"), "folder": "sub", "top": ".", "self": "self", "chain": "good",
+		"around": "../share/file", "through": "folder/x", "trash": ".tandem-trash", "dangling": "nothing",
+	} {
+		if err := os.Symlink(to, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := attackShare(t, Share{Dir: dir, Links: true, Executables: true, Rules: []Rule{{"secret", Hidden}}}, Write)
+	before := paths(t, around)
+	for name, want := range map[string]string{"good": "share/file", "sub/up": "share/file", "down": "share/sub/x"} {
+		for what, req := range operations(name) {
+			rep := c.try(req)
+			switch what {
+			case "stat", "read", "fetch", "hash":
+				if rep.Error != nil || rep.Entry == nil || rep.Entry.Size != int64(len(want)) {
+					t.Errorf("%s %s: %+v, %+v", what, name, rep.Entry, rep.Error)
+				}
+			default:
+				if rep.Error == nil {
+					t.Errorf("%s %s: %+v", what, name, rep)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"to secret", "out", "absolute", "folder", "top", "self", "chain", "around", "through", "trash", "dangling"} {
+		for what, req := range operations(name) {
+			if rep := c.try(req); rep.Error == nil {
+				t.Errorf("%s %s: %+v", what, name, rep)
+			}
+		}
+	}
+	if after := paths(t, around); len(after) != len(before) {
+		t.Errorf("there was %q, and now %q", before, after)
+	}
+	for _, path := range []string{"outside/x", "share/file", "share/sub/x", "share/secret", "share/mine"} {
+		p, err := os.ReadFile(filepath.Join(around, path))
+		info, statErr := os.Stat(filepath.Join(around, path))
+		if err != nil || statErr != nil || string(p) != path || info.Mode()&0o111 != 0 || info.ModTime().Unix() == 0 {
+			t.Errorf("%s: %q, %v", path, p, err)
+		}
+	}
+}

@@ -23,6 +23,9 @@ type Share struct {
 	// Rules restrict what peers see and change. A file .tandemignore in the
 	// directory hides more.
 	Rules []Rule
+	// Links shows symbolic links to files in the directory as those files. All
+	// others are left out, as they all are without it.
+	Links bool
 	// Ask, if set, decides about everything that a peer would like to copy
 	// into the share; nil accepts it. Other changes are refused then. ctx ends
 	// when the peer has given up.
@@ -60,6 +63,7 @@ func (s *Service) Add(sh Share) error {
 	if err != nil {
 		return err
 	}
+	t.links = sh.Links
 	if t.rules, err = newRules(t.root, sh.Rules); err != nil {
 		return errors.Join(err, t.close())
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	pathpkg "path"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -26,6 +27,7 @@ type tree struct {
 	packer *chunk.Packer
 
 	rules *rules // nil where the person's own hand is at work
+	links bool   // to files in the tree are shown as what they lead to
 
 	timing watchTiming
 	deaf   bool // no hints of changes are to be had
@@ -79,6 +81,41 @@ func (t *tree) entry(name string, info fs.FileInfo) (e Entry, ok bool) {
 
 // stat describes what is at path, which must not lead through a link.
 func (t *tree) stat(path string) (Entry, error) {
+	e, _, err := t.find(path)
+	return e, err
+}
+
+// find is stat that also says where it is: elsewhere, for a link to a file.
+func (t *tree) find(path string) (e Entry, at string, err error) {
+	e, err = t.plain(path)
+	if !t.links || session.KindOf(err) != session.Unsupported {
+		return e, path, err
+	}
+	at, ok := t.target(path)
+	if !ok {
+		return Entry{}, "", err
+	}
+	there, missing := t.plain(at)
+	if missing != nil || there.Dir {
+		return Entry{}, "", err
+	}
+	_, there.Name = split(path)
+	return there, at, nil
+}
+
+// target is where the link at path says that it leads, if that is in the share.
+func (t *tree) target(path string) (string, bool) {
+	link, err := t.root.Readlink(local(path))
+	if err != nil || filepath.IsAbs(link) {
+		return "", false
+	}
+	dir, _ := split(path)
+	at := pathpkg.Join(dir, filepath.ToSlash(link))
+	return at, at != "." && checkPath(at) == nil
+}
+
+// plain is stat for what is no link.
+func (t *tree) plain(path string) (Entry, error) {
 	if dir, _ := split(path); dir != "" {
 		if err := t.visible("stat", dir, true); err != nil {
 			return Entry{}, err
@@ -114,16 +151,17 @@ func (t *tree) stat(path string) (Entry, error) {
 // open opens the regular file at path for reading.
 func (t *tree) open(path string) (*os.File, Entry, error) {
 	// Lstat first, so that a device is not even opened.
-	if e, err := t.stat(path); err != nil {
+	e, at, err := t.find(path)
+	if err != nil {
 		return nil, Entry{}, err
 	} else if e.Dir {
 		return nil, Entry{}, session.Errorf("open", session.Invalid, "%s is a folder", shown(path))
 	}
-	f, err := t.root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
+	f, err := t.root.OpenFile(local(at), os.O_RDONLY|openNonblock, 0)
 	if err != nil {
 		return nil, Entry{}, fileError("open", path, err)
 	}
-	e, err := t.describe(f, path)
+	e, err = t.describe(f, path)
 	if err != nil {
 		return nil, Entry{}, errors.Join(err, f.Close())
 	}

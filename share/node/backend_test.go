@@ -191,7 +191,7 @@ func TestBackendShares(t *testing.T) {
 func TestShareAsJSON(t *testing.T) {
 	share := Share{
 		Name:     "a",
-		Folders:  []Folder{{Dir: "/b", Name: "c", Write: true, Executables: true, Rules: []folder.Rule{{Pattern: "d", Access: folder.Hidden}}}},
+		Folders:  []Folder{{Dir: "/b", Name: "c", Write: true, Executables: true, Rules: []folder.Rule{{Pattern: "d", Access: folder.Hidden}}, Links: true}},
 		Terminal: true, ViewOnly: true, Command: []string{"e"}, Commands: map[string][]string{"f": {"g"}},
 		Forward: []string{"h"}, ForwardListen: []string{"i"}, Uses: 1, Expires: 2, Always: true, AskWrites: true,
 	}

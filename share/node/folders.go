@@ -24,6 +24,8 @@ type Folder struct {
 	Executables bool `json:"executables,omitempty"`
 	// Rules restrict what guests see and change.
 	Rules []folder.Rule `json:"rules,omitempty"`
+	// Links shows symbolic links to files in it as those files.
+	Links bool `json:"links,omitempty"`
 }
 
 // offerFolder shares a directory and names the right to it. Ask, if not nil,
@@ -33,7 +35,7 @@ func (s *services) offerFolder(f Folder, ask func(context.Context, folder.Push) 
 	if err != nil {
 		return Right{}, err
 	}
-	name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules, Ask: ask})
+	name, err := s.addFolder(folder.Share{Name: f.Name, Dir: dir, ReadOnly: !f.Write, Executables: f.Executables, Rules: f.Rules, Links: f.Links, Ask: ask})
 	if err != nil {
 		return Right{}, err
 	}
