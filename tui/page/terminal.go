@@ -45,6 +45,10 @@ type TerminalPage struct {
 	width, height int
 }
 
+// scrollback is how many lines of what was printed before come first. They come
+// ahead of the screen, so there are not as many as there could be.
+const scrollback = 1000
+
 type terminalMode int
 
 const (
@@ -173,7 +177,7 @@ func (t *TerminalPage) request() terminal.Request {
 // attach begins an attachment, and the one that takes what comes.
 func (t *TerminalPage) attach() tea.Cmd {
 	r := t.request()
-	r.Term, r.History = "xterm-256color", terminal.MaxHistory // what screen draws
+	r.Term, r.History = "xterm-256color", scrollback // what screen draws
 	link := work.NewTerminal(t.bound().Open, r)
 	t.link, t.state, t.err, t.exit = link, work.Opening, nil, nil
 	t.view.Screen = terminal.NewScreen(t.view.Screen.Size()) // what was printed comes again
