@@ -111,7 +111,7 @@ func (g *grid) resize(cols, rows int) {
 	if cols == g.cols && rows == g.rows {
 		return
 	}
-	g.cols, g.rows = cols, rows
+	g.cols, g.rows, g.known = cols, rows, 0
 	g.blankAll()
 	g.lose()
 	g.saved.valid = false
