@@ -244,7 +244,7 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 		return nil, err
 	}
 	if err := s.receive(ctx, req, b, &c.recent); err != nil {
-		if b.err != nil || ctx.Err() != nil {
+		if b.err != nil || ctx.Err() != nil || session.KindOf(err) == session.Canceled {
 			s.keep() // interrupted
 		} else {
 			s.discard()

@@ -141,7 +141,7 @@
 // and "same" is true. Where another file is, the put fails with "exists" unless
 // "force" is true; if "exclusive" is true, it fails with "exists" wherever
 // anything is, and of several at once one succeeds. "exec" is honoured only where the share allows it. An error
-// in the trailer abandons the put. Puts that are sent without waiting for the
+// in the trailer abandons the put; one of the kind "canceled" only interrupts it. Puts that are sent without waiting for the
 // replies before may take effect in any order, and before what only reads.
 //
 // mkdir {path} → {"entry"}: makes a directory, and its parents. One that is

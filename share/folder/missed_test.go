@@ -70,3 +70,23 @@ func TestRecentStaysSmall(t *testing.T) {
 		t.Error("a small one is remembered")
 	}
 }
+
+// TestCanceledPutsAreKept ends the body of a put in both ways: what somebody
+// stopped is resumed, what can't be right goes.
+func TestCanceledPutsAreKept(t *testing.T) {
+	for kind, kept := range map[session.Kind]int64{session.Canceled: 100_000, session.Changed: 0} {
+		c := attack(t, t.TempDir(), Write, false)
+		half := make([]byte, 100_000)
+		for i := range half {
+			half[i] = byte(i) | 1
+		}
+		req := request{Op: opPut, Path: "x", Size: 200_000}
+		if rep := c.ask(req, &trailer{Error: &wireError{string(kind), "stopped"}}, data(string(half))); rep.Error == nil || rep.Error.Kind != string(kind) {
+			t.Errorf("%s: %+v", kind, rep.Error)
+		}
+		rep := c.ask(request{Op: opCheck, Path: "x", Size: 200_000}, nil)
+		if rep.Have != kept || kept > 0 && (rep.Prefix == nil || *rep.Prefix != chunk.SumOf(half)) {
+			t.Errorf("%s: %d bytes are kept, want %d", kind, rep.Have, kept)
+		}
+	}
+}
