@@ -49,4 +49,4 @@ func (q *question) SetSize(w, h int) { q.width, q.height = w, h }
 
 func (q *question) Title() string { return "Question" }
 
-func (q *question) Keys() []key.Binding { return []key.Binding{q.yes, q.env.Keys.Back} }
+func (q *question) Keys() []key.Binding { return []key.Binding{q.yes} }

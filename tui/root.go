@@ -222,7 +222,7 @@ func (m *root) key(msg tea.KeyMsg) tea.Cmd {
 		return tea.Suspend
 	case msg.Type == tea.KeyCtrlC:
 		return m.quit()
-	case m.takes(msg):
+	case takes(m.top().page, msg):
 		return m.toTop(msg)
 	case key.Matches(msg, keys.Help):
 		return m.open(page.NewHelp(m.env, m.top().page))
@@ -236,13 +236,10 @@ func (m *root) key(msg tea.KeyMsg) tea.Cmd {
 	return m.toTop(msg)
 }
 
-// takes reports whether a key is one of the top page's own. One of the root's that
-// it lists, for the footer, stays the root's.
-func (m *root) takes(msg tea.KeyMsg) bool {
-	keys := m.env.Keys
-	for _, b := range m.top().page.Keys() {
-		h := b.Help()
-		if key.Matches(msg, b) && h != keys.Back.Help() && h != keys.Help.Help() && h != keys.Palette.Help() && h != keys.Quit.Help() {
+// takes reports whether a key is one of the page's own.
+func takes(p page.Page, msg tea.KeyMsg) bool {
+	for _, b := range p.Keys() {
+		if key.Matches(msg, b) {
 			return true
 		}
 	}

@@ -104,7 +104,11 @@ func (m *root) status() string {
 	if line := m.toasts.line(t); line != "" {
 		return widget.Cut(" "+line, m.width, t.Glyphs.Ellipsis)
 	}
-	if verb := m.top().verb; verb != "" && m.over == nil {
+	verb := m.top().verb
+	if v, ok := m.top().page.(page.Verber); ok {
+		verb = v.Verb()
+	}
+	if verb != "" && m.over == nil {
 		return widget.Cut(t.Dim.Render(" $ "+widget.Clean(verb)), m.width, t.Glyphs.Ellipsis)
 	}
 	return ""

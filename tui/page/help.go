@@ -109,4 +109,4 @@ func (h *Help) SetSize(w, height int) {
 func (h *Help) Title() string { return "Help" }
 
 // Keys are none but the root's.
-func (h *Help) Keys() []key.Binding { return []key.Binding{h.env.Keys.Up, h.env.Keys.Down} }
+func (h *Help) Keys() []key.Binding { return nil }

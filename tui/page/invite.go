@@ -191,7 +191,7 @@ func entryFor(env Env, service string) (Entry, bool) {
 // below them the guests.
 func (v *Invite) View() string {
 	t := v.env.Theme
-	if v.onlyQR && !v.over {
+	if v.onlyQR && v.dead() == "" {
 		if qr, ok := widget.QR(t, v.share.Link, v.width, v.height); ok {
 			return widget.Center(strings.Join(qr, "\n"), v.width, v.height)
 		}
@@ -199,7 +199,7 @@ func (v *Invite) View() string {
 	guests := max(2, min(len(v.share.Guests)+1, v.height/3))
 	room := v.height - guests
 	var qr []string
-	if !v.over {
+	if v.dead() == "" {
 		var ok bool
 		if qr, ok = widget.QR(t, v.share.Link, v.width-38, room); !ok {
 			qr = nil
@@ -230,6 +230,19 @@ func (v *Invite) View() string {
 	return widget.Fit(strings.Join(lines, "\n"), v.width, v.height)
 }
 
+// dead is why nobody can join with the code any more, or "".
+func (v *Invite) dead() string {
+	switch {
+	case v.over:
+		return "the session is over"
+	case v.share.Spent != "":
+		return widget.Clean(v.share.Spent)
+	case !v.share.Expires.After(v.now):
+		return "its time is over"
+	}
+	return ""
+}
+
 func (v *Invite) headline() string {
 	switch {
 	case v.over:
@@ -249,14 +262,7 @@ func (v *Invite) invitation(width, height int, withQR bool) []string {
 	if v.over {
 		return []string{"", t.Title.Render("This session has ended."), "", "Everything it granted has ended with it."}
 	}
-	dead := ""
-	switch {
-	case s.Spent != "":
-		dead = widget.Clean(s.Spent)
-	case !s.Expires.After(v.now):
-		dead = "its time is over"
-	}
-	if dead != "" {
+	if dead := v.dead(); dead != "" {
 		add(t.Title.Render("The code works no more: ") + dead + ".")
 	} else {
 		if height >= 12 {
@@ -363,7 +369,9 @@ func (v *Invite) Keys() []key.Binding {
 		if _, ok := entryFor(v.env, "terminal/"); ok && v.hasTerminal() {
 			keys = append(keys, v.keys.terminal)
 		}
-		keys = append(keys, v.keys.qr)
+		if v.dead() == "" {
+			keys = append(keys, v.keys.qr)
+		}
 	}
-	return append(keys, v.env.Keys.Back)
+	return keys
 }

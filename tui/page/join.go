@@ -49,10 +49,11 @@ func NewJoin(env Env) *Join {
 	return j
 }
 
-// Init shows the verb.
-func (j *Join) Init() tea.Cmd { return Send(Verb{j.verb()}) }
+// Init does nothing.
+func (j *Join) Init() tea.Cmd { return nil }
 
-func (j *Join) verb() string {
+// Verb is the command that joins the same session.
+func (j *Join) Verb() string {
 	verb := "tandem join " + quoteArgument(j.code())
 	if j.code() == "" {
 		verb = "tandem join CODE"
@@ -120,7 +121,6 @@ func (j *Join) key(msg tea.KeyMsg) tea.Cmd {
 		return j.join()
 	case j.form.Update(msg):
 		j.err = nil
-		return Send(Verb{j.verb()})
 	}
 	return nil
 }

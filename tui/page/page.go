@@ -28,8 +28,8 @@ type Page interface {
 	Title() string
 	// Keys are what the page does, for the footer, the help and the palette; a
 	// disabled one is left out. The palette runs one by sending its first key. What
-	// is listed here goes to the page, even esc, q, ? and :, unless it is the binding
-	// in Env.Keys itself: then it is the root's, and esc and q close the page.
+	// is listed here goes to the page, even esc, q, ? and :, which are the root's
+	// otherwise: esc and q close the page.
 	Keys() []key.Binding
 }
 
@@ -51,6 +51,10 @@ type Capturer interface{ Captures() Capture }
 
 // A Closer is a page with something to end when it leaves the window for good.
 type Closer interface{ Close() tea.Cmd }
+
+// A Verber is a page whose Verb changes with each key: two messages of the same
+// page may overtake each other.
+type Verber interface{ Verb() string }
 
 // A Keeper is a page, or other work, that would be cut off by quitting: Keeping
 // says what in a few words, or nothing.

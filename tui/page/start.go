@@ -77,8 +77,8 @@ func NewStart(env Env) *Start {
 	return s
 }
 
-// Init shows the verb.
-func (s *Start) Init() tea.Cmd { return Send(Verb{s.verb()}) }
+// Init does nothing.
+func (s *Start) Init() tea.Cmd { return nil }
 
 // Captures takes the keys of text.
 func (s *Start) Captures() Capture { return CaptureText }
@@ -97,8 +97,8 @@ func (s *Start) Update(msg tea.Msg) (Page, tea.Cmd) {
 		return s, tea.Batch(Send(Replace{NewInvite(s.env, msg.status)}), Send(Refresh{}))
 	case tea.MouseMsg:
 		msg.Y -= 2
-		if !s.starting && s.form.Update(msg) {
-			return s, Send(Verb{s.verb()})
+		if !s.starting {
+			s.form.Update(msg)
 		}
 	case tea.KeyMsg:
 		switch {
@@ -107,8 +107,8 @@ func (s *Start) Update(msg tea.Msg) (Page, tea.Cmd) {
 		case s.starting:
 		case key.Matches(msg, s.begin):
 			return s, s.start()
-		case s.form.Update(msg):
-			return s, Send(Verb{s.verb()})
+		default:
+			s.form.Update(msg)
 		}
 	}
 	return s, nil
@@ -173,8 +173,8 @@ func (s *Start) share() (node.Share, *widget.Item) {
 	return share, nil
 }
 
-// verb is the command that starts the same session.
-func (s *Start) verb() string {
+// Verb is the command that starts the same session.
+func (s *Start) Verb() string {
 	verb := "tandem share"
 	if s.folder.Value() != "" {
 		verb += " " + quoteArgument(s.folder.Value())
