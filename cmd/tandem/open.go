@@ -119,12 +119,12 @@ func refuseProgram(name string) error {
 // programs are the endings that some system's opener runs, installs or obeys
 // instead of showing.
 var programs = []string{
-	".action", ".apk", ".app", ".appimage", ".application", ".appref-ms", ".bash", ".bat", ".bin", ".chm", ".cmd", ".com", ".command", ".cpl",
-	".csh", ".deb", ".desktop", ".dll", ".dmg", ".docm", ".dotm", ".elf", ".exe", ".fish", ".flatpakref", ".gadget", ".hlp", ".hta", ".inf", ".ins", ".iso", ".jar",
-	".jnlp", ".js", ".jse", ".jsp", ".ksh", ".library-ms", ".lnk", ".mjs", ".mobileconfig", ".msc", ".msh", ".msi", ".msix", ".msp", ".mst", ".osx",
-	".out", ".pif", ".pkg", ".pl", ".pptm", ".ps1", ".ps1xml", ".ps2", ".psc1", ".py", ".pyc", ".pyw", ".pyz", ".rb", ".reg", ".rpm", ".rgs", ".run",
-	".scf", ".scpt", ".scptd", ".scr", ".sct", ".search-ms", ".service", ".settingcontent-ms", ".sh", ".shb", ".shs", ".snap", ".terminal", ".tcl",
-	".tool", ".url", ".vb", ".vbe", ".vbs", ".vhd", ".vhdx", ".webloc", ".wlua", ".workflow", ".ws", ".wsc", ".wsf", ".wsh", ".xbap", ".xlam", ".xll", ".xlsm", ".zsh",
+	"action", "apk", "app", "appimage", "application", "appref-ms", "bash", "bat", "bin", "chm", "cmd", "com", "command", "cpl",
+	"csh", "deb", "desktop", "dll", "dmg", "docm", "dotm", "elf", "exe", "fish", "flatpakref", "gadget", "hlp", "hta", "inf", "ins", "iso", "jar",
+	"jnlp", "js", "jse", "jsp", "ksh", "library-ms", "lnk", "mjs", "mobileconfig", "msc", "msh", "msi", "msix", "msp", "mst", "osx",
+	"out", "pif", "pkg", "pl", "pptm", "ps1", "ps1xml", "ps2", "psc1", "py", "pyc", "pyw", "pyz", "rb", "reg", "rpm", "rgs", "run",
+	"scf", "scpt", "scptd", "scr", "sct", "search-ms", "service", "settingcontent-ms", "sh", "shb", "shs", "snap", "terminal", "tcl",
+	"tool", "url", "vb", "vbe", "vbs", "vhd", "vhdx", "webloc", "wlua", "workflow", "ws", "wsc", "wsf", "wsh", "xbap", "xlam", "xll", "xlsm", "zsh",
 }
 
 // magic is how programs begin: ELF, PE, Mach-O of both sizes and byte orders
@@ -136,7 +136,7 @@ var magic = []string{
 // runs reports whether a file of this name that begins so is one that openers
 // may execute. A file whose name begins with a dot has no ending.
 func runs(name string, begins []byte) bool {
-	ending := strings.ToLower(filepath.Ext(name))
+	ending := strings.ToLower(strings.TrimPrefix(filepath.Ext(name), "."))
 	return slices.Contains(programs, ending) ||
 		slices.ContainsFunc(magic, func(m string) bool { return bytes.HasPrefix(begins, []byte(m)) })
 }
