@@ -197,18 +197,8 @@ func (p *preview) key(msg tea.KeyMsg, keys theme.Keys) {
 	switch {
 	case msg.String() == "v", msg.String() == "q", key.Matches(msg, keys.Back):
 		p.open = false
-	case key.Matches(msg, keys.Up):
-		p.scroll--
-	case key.Matches(msg, keys.Down):
-		p.scroll++
-	case key.Matches(msg, keys.PageUp):
-		p.scroll -= page
-	case key.Matches(msg, keys.PageDown):
-		p.scroll += page
-	case key.Matches(msg, keys.Top):
-		p.scroll = 0
-	case key.Matches(msg, keys.Bottom):
-		p.scroll = len(p.lines)
+	default:
+		p.scroll = scrolled(p.scroll, msg, keys, page, len(p.lines))
 	}
 	p.scroll = min(max(p.scroll, 0), max(len(p.lines)-page, 0))
 }

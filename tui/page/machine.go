@@ -374,24 +374,10 @@ func (m *Machine) key(msg tea.KeyMsg) tea.Cmd {
 
 // read scrolls through a program's output.
 func (m *Machine) read(msg tea.KeyMsg) {
-	keys := m.env.Keys
-	page := max(1, m.height-2)
-	switch {
-	case key.Matches(msg, m.keys.back):
+	if key.Matches(msg, m.keys.back) {
 		m.output = -1
-	case key.Matches(msg, keys.Up):
-		m.offset--
-	case key.Matches(msg, keys.Down):
-		m.offset++
-	case key.Matches(msg, keys.PageUp):
-		m.offset -= page
-	case key.Matches(msg, keys.PageDown):
-		m.offset += page
-	case key.Matches(msg, keys.Top):
-		m.offset = 0
-	case key.Matches(msg, keys.Bottom):
-		m.offset = maxOffset
 	}
+	m.offset = scrolled(m.offset, msg, m.env.Keys, max(1, m.height-2), maxOffset)
 	m.offset = max(0, m.offset)
 }
 
