@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,9 +35,9 @@ func TestBenchTUI(t *testing.T) {
 		starts = append(starts, first)
 		if i == 0 {
 			time.Sleep(3 * time.Second)
-			before := processor(t, cmd.Process.Pid)
+			before := spent(t, cmd.Process.Pid)
 			time.Sleep(idle)
-			used := processor(t, cmd.Process.Pid) - before
+			used := spent(t, cmd.Process.Pid) - before
 			t.Logf("idle: %.2f %% of one processor over %v, %s resident", 100*used.Seconds()/idle.Seconds(), idle, resident(t, cmd.Process.Pid))
 		}
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -87,26 +86,6 @@ func startTUI(t *testing.T, home string) (*exec.Cmd, *os.File, time.Duration) {
 		t.Fatal("nothing is drawn")
 	}
 	return nil, nil, 0
-}
-
-// processor is the time that a process has had (proc_pid_stat(5), utime and stime).
-func processor(t *testing.T, pid int) time.Duration {
-	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	fields := strings.Fields(rest)
-	var ticks int
-	for _, f := range fields[11:13] {
-		n, err := strconv.Atoi(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / 100
 }
 
 // resident is the memory of a process.
