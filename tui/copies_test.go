@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"tandem/session"
+	jobs "tandem/tui/background"
 	"tandem/tui/page"
 	"tandem/tui/tuitest"
-	jobs "tandem/tui/work"
 )
 
 // TestCopiesGoOnAnywhere: a copy is done whatever page is open, its end is told, and

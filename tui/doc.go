@@ -37,6 +37,7 @@
 //
 // With --plain, and on a terminal that can't move its cursor, nothing is drawn:
 // lines that have changed are printed as they are, one below the other, after a key
-// or when something has happened that the person should know. The pages and keys
-// are the same.
+// or when something has happened that the person should know. Text is echoed while it
+// is typed, and what it has changed is printed after the key that ends it: Enter, Tab,
+// an arrow. The pages and keys are the same.
 package tui

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
+	"tandem/session"
 	"tandem/tui/page"
 )
 
@@ -15,6 +16,8 @@ import (
 // screen readers and for terminals that can't move their cursor. After a key, when
 // something interrupts, and when the node begins or ceases to answer, the lines that
 // have changed are printed; what changes by itself, such as a countdown, is not news.
+// Text that is being typed is echoed, and what it makes of the window is printed after
+// the key that ends it.
 type plain struct {
 	*root
 	printer *printer
@@ -31,7 +34,18 @@ func newPlain(m *root, out io.Writer) *plain {
 
 // Update gives the message to the root and prints what is new.
 func (p *plain) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	key, _ := msg.(tea.KeyMsg)
+	typing, before := p.typing(), ""
+	if typing && key.Type == tea.KeySpace {
+		before = strings.Join(textLines(p.root.View()), "\n")
+	}
 	_, cmd := p.root.Update(msg)
+	if typing && p.typing() && p.printer.echoes(key) {
+		// A space is for choices as well, where there is something to see.
+		if before == "" || before == strings.Join(textLines(p.root.View()), "\n") {
+			return p, tea.Batch(cmd, p.printer.echo(key))
+		}
+	}
 	lines := textLines(p.root.View())
 	title := p.top().page.Title()
 	toast, answers := p.toasts.text, !p.state.At.IsZero() && p.state.Err == nil
@@ -49,6 +63,16 @@ func (p *plain) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	p.shown, p.title, p.over, p.toast, p.answers = lines, title, p.root.over, toast, answers
 	return p, tea.Batch(cmd, p.printer.print(print))
+}
+
+// typing reports whether letters go into a text.
+func (p *plain) typing() bool {
+	shown := p.top().page
+	if p.root.over != nil {
+		shown = p.root.over
+	}
+	c, ok := shown.(page.Capturer)
+	return ok && c.Captures() == page.CaptureText
 }
 
 // isInput reports whether a person has done something, or an answer to it has come.
@@ -92,23 +116,57 @@ func changed(before, now []string) []string {
 // printer writes lines in the order they were given to it, whichever Cmd runs first.
 type printer struct {
 	out     io.Writer
+	echoed  []rune // since the last line; only Update uses it
 	mu      sync.Mutex
-	waiting []string
+	waiting []byte
+}
+
+// echoes reports whether a key is part of a text: one that can be echoed.
+func (p *printer) echoes(k tea.KeyMsg) bool {
+	switch k.Type {
+	case tea.KeyRunes, tea.KeySpace:
+		return !k.Alt
+	case tea.KeyBackspace:
+		return len(p.echoed) > 0
+	}
+	return false
+}
+
+func (p *printer) echo(k tea.KeyMsg) tea.Cmd {
+	if last := len(p.echoed) - 1; k.Type == tea.KeyBackspace {
+		width := ansi.StringWidth(string(p.echoed[last]))
+		p.echoed = p.echoed[:last]
+		return p.write(strings.Repeat("\b", width) + strings.Repeat(" ", width) + strings.Repeat("\b", width))
+	}
+	text := session.Printable(string(k.Runes)) // it may have been pasted
+	p.echoed = append(p.echoed, []rune(text)...)
+	return p.write(text)
 }
 
 func (p *printer) print(lines []string) tea.Cmd {
-	if len(lines) == 0 {
+	var text strings.Builder
+	if len(p.echoed) > 0 {
+		p.echoed = nil
+		text.WriteString("\r\n")
+	}
+	for _, l := range lines {
+		text.WriteString(l + "\r\n") // the terminal is raw: a line needs its carriage return
+	}
+	return p.write(text.String())
+}
+
+func (p *printer) write(text string) tea.Cmd {
+	if text == "" {
 		return nil
 	}
 	p.mu.Lock()
-	p.waiting = append(p.waiting, lines...)
+	p.waiting = append(p.waiting, text...)
 	p.mu.Unlock()
 	return func() tea.Msg {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if len(p.waiting) > 0 {
-			// The terminal is raw: a line needs its carriage return.
-			_, err := io.WriteString(p.out, strings.Join(p.waiting, "\r\n")+"\r\n")
+			_, err := p.out.Write(p.waiting)
 			p.waiting = nil
 			if err != nil {
 				return tea.QuitMsg{} // nobody is there to read

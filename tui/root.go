@@ -9,8 +9,8 @@ import (
 
 	"tandem/session"
 	"tandem/share/node"
+	jobs "tandem/tui/background"
 	"tandem/tui/page"
-	jobs "tandem/tui/work"
 )
 
 // The window below which pages aren't shown.

@@ -103,10 +103,11 @@ func connect(ctx context.Context, io stdio, cfg node.Config) (node.Backend, erro
 	return node.Connect(ctx, cfg)
 }
 
-// endsWith reports whether the node ends with this program.
+// endsWith reports whether the node ends with this program: it is its own, from the
+// beginning or since the one before has ended.
 func endsWith(b node.Backend) bool {
-	_, ours := b.(*node.Node)
-	return ours
+	own, ok := b.(interface{ Hosts() bool })
+	return ok && own.Hosts()
 }
 
 // look is how the terminal UI looks here.

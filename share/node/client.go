@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"tandem/session"
 )
@@ -14,6 +15,7 @@ type Client struct {
 	cfg     Config
 	turn    chan struct{} // has the token of whoever may look at current
 	current Backend
+	ours    atomic.Bool // current is a Node of this program
 }
 
 func newClient(cfg Config, first Backend) *Client {
@@ -54,7 +56,9 @@ func (c *Client) node(ctx context.Context, gone Backend) (Backend, error) {
 		if err != nil {
 			return nil, err
 		}
+		_, ours := next.(*Node)
 		c.current = next
+		c.ours.Store(ours)
 	}
 	return c.current, nil
 }
@@ -168,6 +172,10 @@ func ask[R any](ctx context.Context, c *Client, question func(Backend, context.C
 	})
 	return result, err
 }
+
+// Hosts reports whether the node is one of this program's by now, and so ends
+// with it.
+func (c *Client) Hosts() bool { return c.ours.Load() }
 
 // Linger is that of the node that this program runs by now, if it does.
 func (c *Client) Linger(ctx context.Context, waiting func()) {

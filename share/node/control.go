@@ -155,6 +155,9 @@ func (c *control) unused() <-chan struct{} {
 	return c.none
 }
 
+// Hosts reports that the node is this program's own.
+func (n *Node) Hosts() bool { return true }
+
 // Linger waits, before Close, for the streams to peers that other programs have
 // through this node, or until ctx ends. If there are any it calls waiting first.
 func (n *Node) Linger(ctx context.Context, waiting func()) {

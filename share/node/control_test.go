@@ -140,6 +140,15 @@ func TestNextNodeTakesOver(t *testing.T) {
 		})
 	}
 	all.Wait()
+	hosts := 0
+	for _, v := range verbs {
+		if v.(*Client).Hosts() {
+			hosts++
+		}
+	}
+	if hosts != 1 {
+		t.Errorf("%d of them say that the node ends with them", hosts)
+	}
 	for _, v := range verbs {
 		if err := v.Close(); err != nil {
 			t.Error("close: ", err)

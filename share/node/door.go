@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"tandem/session"
@@ -22,10 +21,7 @@ import (
 func newName() string { return strings.ToLower(rand.Text()[:12]) }
 
 // door is where people wait for an answer.
-type door struct {
-	mu      sync.Mutex
-	waiting []*waiting // the oldest first
-}
+type door = register[*waiting]
 
 // waiting is a request, and how its answer is heard.
 type waiting struct {
@@ -35,40 +31,7 @@ type waiting struct {
 	done   chan error  // has room for what came of it
 }
 
-func (d *door) add(w *waiting) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.waiting = append(d.waiting, w)
-}
-
-// take removes the request of that name. Whoever gets it decides.
-func (d *door) take(id string) *waiting {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := slices.IndexFunc(d.waiting, func(w *waiting) bool { return w.ID == id })
-	if i < 0 {
-		return nil
-	}
-	w := d.waiting[i]
-	d.waiting = slices.Delete(d.waiting, i, i+1)
-	return w
-}
-
-// find is the request of that name, or nil.
-func (d *door) find(id string) *waiting {
-	for _, w := range d.all() {
-		if w.ID == id {
-			return w
-		}
-	}
-	return nil
-}
-
-func (d *door) all() []*waiting {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Clone(d.waiting)
-}
+func (w *waiting) named() string { return w.ID }
 
 // Requests lists who waits for an answer, the longest first.
 func (n *Node) Requests(context.Context) ([]Request, error) {
@@ -85,8 +48,8 @@ func (n *Node) Requests(context.Context) ([]Request, error) {
 // Answer answers a request, and returns when that has taken effect. Of several
 // answers the first counts; for the others it fails with NotFound.
 func (n *Node) Answer(ctx context.Context, request string, a Answer) error {
-	w := n.door.find(request)
-	if w == nil {
+	w, ok := n.door.find(request)
+	if !ok {
 		return errSettled()
 	}
 	rights, err := narrow(w.Guest.Offers, a)
@@ -94,7 +57,7 @@ func (n *Node) Answer(ctx context.Context, request string, a Answer) error {
 		return err
 	}
 	a.Rights = rights
-	if n.door.take(request) == nil {
+	if _, ok := n.door.take(request); !ok {
 		return errSettled()
 	}
 	n.emit(Event{Event: EventSettled, Request: w.ID, Share: w.Share})
@@ -186,8 +149,7 @@ func (n *Node) awaitAnswer(ctx context.Context, w *waiting) (a Answer, err error
 	select {
 	case a = <-w.answer:
 	case <-ctx.Done():
-		if n.door.take(w.ID) != nil {
-			n.emit(Event{Event: EventSettled, Request: w.ID, Share: w.Share})
+		if n.settle(w) {
 			return a, context.Cause(ctx)
 		}
 		a = <-w.answer // just now
@@ -220,8 +182,8 @@ func (n *Node) welcome(peer session.Peer, s *running, a Answer) ([]Right, error)
 func (n *Node) asked(name string, viewer uint64, peer session.Peer) {
 	n.settleWishes()
 	for _, w := range n.door.all() { // an older wish of the same viewer has been answered at the terminal
-		if w.Kind == RequestType && w.Terminal == name && w.Viewer == viewer && n.door.take(w.ID) != nil {
-			n.emit(Event{Event: EventSettled, Request: w.ID})
+		if w.Kind == RequestType && w.Terminal == name && w.Viewer == viewer {
+			n.settle(w)
 		}
 	}
 	w := &waiting{Request: Request{
@@ -254,10 +216,20 @@ func (n *Node) settleWishes() {
 		}
 	}
 	for _, w := range all {
-		if w.Kind == RequestType && !asks[seat{w.Terminal, w.Viewer}] && n.door.take(w.ID) != nil {
-			n.emit(Event{Event: EventSettled, Request: w.ID})
+		if w.Kind == RequestType && !asks[seat{w.Terminal, w.Viewer}] {
+			n.settle(w)
 		}
 	}
+}
+
+// settle takes away a request that nobody needs to answer, and reports whether
+// it was still there.
+func (n *Node) settle(w *waiting) bool {
+	_, ok := n.door.take(w.ID)
+	if ok {
+		n.emit(Event{Event: EventSettled, Request: w.ID, Share: w.Share})
+	}
+	return ok
 }
 
 // answerWish lets a viewer type, until it leaves, or not.

@@ -15,9 +15,10 @@ import (
 
 // shares are those of a node that have not ended.
 type shares struct {
-	mu      sync.Mutex
-	running []*running // in the order they were started
-	once    []*visit
+	register[*running]
+
+	access sync.Mutex // to what is granted
+	once   []*visit
 }
 
 // running is a share from its start to its end.
@@ -30,7 +31,7 @@ type running struct {
 	setup   *setup
 	ending  sync.Once
 
-	// Guarded by shares.mu:
+	// Guarded by shares.access:
 	spent  string
 	guests []*visitor
 	grants sync.WaitGroup // until what was started under each has ended
@@ -50,13 +51,15 @@ type visit struct {
 	begun bool // there has been a session since
 }
 
+func (r *running) named() string { return r.id }
+
 func (r *running) number() string { return r.invite.Nameplate() }
 
 // give grants what an answer says. What the peer has started ends with it,
 // whether or not it is connected then.
 func (s *shares) give(n *Node, r *running, peer session.Peer, a Answer) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.access.Lock()
+	defer s.access.Unlock()
 	if r.over {
 		return session.Errorf("grant", session.Canceled, "the share has ended")
 	}
@@ -84,8 +87,8 @@ func (s *shares) give(n *Node, r *running, peer session.Peer, a Answer) error {
 
 // came notes that a peer who was let in for one visit has a session.
 func (s *shares) came(peer session.PeerID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.access.Lock()
+	defer s.access.Unlock()
 	for _, v := range s.once {
 		v.begun = v.begun || v.Peer() == peer
 	}
@@ -94,8 +97,8 @@ func (s *shares) came(peer session.PeerID) {
 // left ends the visit of a peer that has no session any more. One that never
 // had any is over if it missed its chance.
 func (s *shares) left(peer session.PeerID, missed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.access.Lock()
+	defer s.access.Unlock()
 	s.once = slices.DeleteFunc(s.once, func(v *visit) bool {
 		if v.Peer() != peer || !v.begun && !missed {
 			return false
@@ -105,16 +108,10 @@ func (s *shares) left(peer session.PeerID, missed bool) {
 	})
 }
 
-func (s *shares) add(r *running) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running = append(s.running, r)
-}
-
 // spend notes that nobody else can join, and reports whether that is news.
 func (s *shares) spend(r *running, why string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.access.Lock()
+	defer s.access.Unlock()
 	news := r.spent == ""
 	if news {
 		r.spent = why
@@ -122,29 +119,10 @@ func (s *shares) spend(r *running, why string) bool {
 	return news
 }
 
-// remove takes a share off the list, if it is there.
-func (s *shares) remove(id string) *running {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.running, func(r *running) bool { return r.id == id })
-	if i < 0 {
-		return nil
-	}
-	r := s.running[i]
-	s.running = slices.Delete(s.running, i, i+1)
-	return r
-}
-
-func (s *shares) all() []*running {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.running)
-}
-
 // revoke ends what a share has granted, for good.
 func (s *shares) revoke(r *running) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.access.Lock()
+	defer s.access.Unlock()
 	r.over = true
 	for _, v := range r.guests {
 		for _, g := range v.grants {
@@ -164,12 +142,12 @@ func (n *Node) Shares(context.Context) ([]ShareStatus, error) {
 }
 
 func (n *Node) statusOf(r *running) ShareStatus {
-	n.shares.mu.Lock()
+	n.shares.access.Lock()
 	st := ShareStatus{ID: r.id, Shared: r.shared, Name: r.share.Name, Started: r.started, Spent: r.spent, Guests: make([]GuestStatus, len(r.guests))}
 	for i, v := range r.guests {
 		st.Guests[i] = GuestStatus{Peer: v.peer, Words: identity.Words(v.peer.ID), Since: v.since, Rights: v.rights()}
 	}
-	n.shares.mu.Unlock()
+	n.shares.access.Unlock()
 	for i := range st.Guests {
 		g := &st.Guests[i]
 		s := n.host.Session(g.Peer.ID)
@@ -197,8 +175,8 @@ func (v *visitor) rights() []Right {
 // EndShare ends a share, and everything that it granted: it returns when what
 // guests have started under it has ended.
 func (n *Node) EndShare(_ context.Context, id string) error {
-	r := n.shares.remove(id)
-	if r == nil {
+	r, ok := n.shares.take(id)
+	if !ok {
 		return &session.Error{
 			Op: "end share", Kind: session.NotFound, Text: "there is no such share",
 			Hint: "It has ended already, or runs in another tandem.",

@@ -10,9 +10,9 @@ import (
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
 
+	"tandem/tui/background"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // FilesPage is two folders side by side: one here, one that a peer shares.
@@ -28,8 +28,8 @@ type FilesPage struct {
 	subject string   // what a prompt or question is about
 	victims []string // what is to be deleted
 	show    preview
-	asking  *work.Status // a copy that has a question
-	stages  map[int]work.Stage
+	asking  *background.Status // a copy that has a question
+	stages  map[int]background.Stage
 
 	width, height int
 }
@@ -55,19 +55,19 @@ type fileKeys struct {
 func NewFiles(env Env, of Subject) Page {
 	var trash string
 	if env.Seat.Getenv != nil {
-		trash = work.FindTrash(env.Seat.Getenv)
+		trash = background.FindTrash(env.Seat.Getenv)
 	}
 	dir := env.Seat.Dir
 	if dir == "" {
 		dir = "."
 	}
-	return NewFilesOf(env, of, work.Local{Trash: trash}, dir, work.Remote{Backend: env.Backend, Peer: of.Ref()})
+	return NewFilesOf(env, of, background.Local{Trash: trash}, dir, background.Remote{Backend: env.Backend, Peer: of.Ref()})
 }
 
 // NewFilesOf makes the page over any two folders.
-func NewFilesOf(env Env, of Subject, here work.Folder, dir string, there work.Folder) *FilesPage {
+func NewFilesOf(env Env, of Subject, here background.Folder, dir string, there background.Folder) *FilesPage {
 	f := &FilesPage{
-		env: env, of: of, at: 1, prompt: widget.NewField(env.Theme, ""), stages: make(map[int]work.Stage),
+		env: env, of: of, at: 1, prompt: widget.NewField(env.Theme, ""), stages: make(map[int]background.Stage),
 		keys: fileKeys{
 			swap: theme.Bind("other side", "tab", "shift+tab"), parent: theme.Bind("up", "backspace", "left"), copy: theme.Bind("copy", "c", "f5"),
 			rename: theme.Bind("rename", "e"), move: theme.Bind("move", "m", "f6"), mkdir: theme.Bind("new folder", "n", "f7"), remove: theme.Bind("delete", "D", "f8"),
@@ -264,7 +264,7 @@ func (f *FilesPage) Update(msg tea.Msg) (Page, tea.Cmd) {
 
 // transferred reads folders again into which something has been copied, and
 // shows a question.
-func (f *FilesPage) transferred(list []work.Status) tea.Cmd {
+func (f *FilesPage) transferred(list []background.Status) tea.Cmd {
 	var cmds []tea.Cmd
 	f.asking = nil
 	for _, s := range list {
@@ -273,10 +273,10 @@ func (f *FilesPage) transferred(list []work.Status) tea.Cmd {
 		if s.Peer != f.of.Ref() {
 			continue
 		}
-		if s.Stage == work.Asking && f.asking == nil {
+		if s.Stage == background.Asking && f.asking == nil {
 			f.asking = &s
 		}
-		ended := s.Stage == work.Done || s.Stage == work.Failed || s.Stage == work.Stopped
+		ended := s.Stage == background.Done || s.Stage == background.Failed || s.Stage == background.Stopped
 		if to := f.panes[0]; ended && was != s.Stage && !s.Put && s.To == to.dir {
 			cmds = append(cmds, to.load(to.dir, to.name()))
 		}
@@ -328,11 +328,11 @@ func (f *FilesPage) key(msg tea.KeyMsg) tea.Cmd {
 	}
 	p, k := f.active(), f.keys
 	if f.asking != nil && (key.Matches(msg, k.transfer.replace) || key.Matches(msg, k.transfer.replaceAll) || msg.String() == "N") {
-		d := work.Keep
+		d := background.Keep
 		if msg.String() != "N" {
-			d = work.Replace
+			d = background.Replace
 			if key.Matches(msg, k.transfer.replaceAll) {
-				d = work.ReplaceAll
+				d = background.ReplaceAll
 			}
 		}
 		f.env.Transfers.Answer(f.asking.ID, d)
@@ -375,11 +375,11 @@ func (f *FilesPage) key(msg tea.KeyMsg) tea.Cmd {
 	case key.Matches(msg, k.move):
 		if names := p.chosen(); len(names) > 0 {
 			f.victims = names
-			f.ask(moving, describeItems(work.Job{Items: names}), p.dir)
+			f.ask(moving, describeItems(background.Job{Items: names}), p.dir)
 		}
 	case key.Matches(msg, k.remove):
 		if names := p.chosen(); len(names) > 0 {
-			f.victims, f.asks, f.subject = names, deleting, describeItems(work.Job{Items: names})
+			f.victims, f.asks, f.subject = names, deleting, describeItems(background.Job{Items: names})
 		}
 	case msg.Type == tea.KeyEsc && p.filter != "":
 		p.filter = ""

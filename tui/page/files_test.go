@@ -20,16 +20,16 @@ import (
 	"tandem/session/sessiontest"
 	"tandem/share/folder"
 	"tandem/share/offers"
+	"tandem/tui/background"
 	"tandem/tui/page"
 	"tandem/tui/theme"
 	"tandem/tui/tuitest"
-	"tandem/tui/work"
 )
 
-// shelf is a work.Folder in memory.
-type shelf map[string][]work.Entry
+// shelf is a background.Folder in memory.
+type shelf map[string][]background.Entry
 
-func (s shelf) List(_ context.Context, dir string) ([]work.Entry, int, error) {
+func (s shelf) List(_ context.Context, dir string) ([]background.Entry, int, error) {
 	if entries, ok := s[dir]; ok {
 		return entries, 2, nil
 	}
@@ -217,9 +217,9 @@ func TestMillion(t *testing.T) {
 		t.Skip("a million entries")
 	}
 	_, there := shelves()
-	entries := make([]work.Entry, 1_000_000)
+	entries := make([]background.Entry, 1_000_000)
 	for i := range entries {
-		entries[len(entries)-1-i] = work.Entry{Name: fmt.Sprintf("file-%07d", i), Size: int64(i * 7919 % 1_000_003)}
+		entries[len(entries)-1-i] = background.Entry{Name: fmt.Sprintf("file-%07d", i), Size: int64(i * 7919 % 1_000_003)}
 	}
 	there["project"] = entries
 	here, _ := shelves()

@@ -10,8 +10,8 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"tandem/session"
+	"tandem/tui/background"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // copy has what is marked copied to the other side.
@@ -25,7 +25,7 @@ func (f *FilesPage) copy() tea.Cmd {
 	if to.remote {
 		remote = to
 	}
-	j := work.Job{Peer: f.of.Ref(), Alias: f.of.Alias(), Put: to.remote, From: from.dir, To: to.dir, Items: names}
+	j := background.Job{Peer: f.of.Ref(), Alias: f.of.Alias(), Put: to.remote, From: from.dir, To: to.dir, Items: names}
 	share, inside, _ := strings.Cut(remote.dir, "/")
 	switch {
 	case share == "" && to.remote:
@@ -40,7 +40,7 @@ func (f *FilesPage) copy() tea.Cmd {
 		j.From = inside
 	}
 	for _, name := range names {
-		if i := slices.IndexFunc(from.entries, func(e work.Entry) bool { return e.Name == name }); i >= 0 && from.entries[i].Other != "" {
+		if i := slices.IndexFunc(from.entries, func(e background.Entry) bool { return e.Name == name }); i >= 0 && from.entries[i].Other != "" {
 			return Send(Toast{Text: widget.Clean(name) + " is a " + from.entries[i].Other + ": only files and folders are copied.", Level: Warn})
 		}
 	}
@@ -53,13 +53,13 @@ func (f *FilesPage) copy() tea.Cmd {
 func (f *FilesPage) copyShares(names []string) tea.Cmd {
 	var cmds []tea.Cmd
 	for _, share := range names {
-		j := work.Job{
+		j := background.Job{
 			Peer: f.of.Ref(), Alias: f.of.Alias(), Share: share, From: "", To: f.panes[0].files.Join(f.panes[0].dir, share), Items: []string{""},
 		}
 		f.env.Transfers.Add(j)
 		cmds = append(cmds, Send(Verb{transferVerb(j)}))
 	}
-	return tea.Batch(append(cmds, Send(Toast{Text: "Copying " + describeItems(work.Job{Items: names}) + ". T shows how far it is."}))...)
+	return tea.Batch(append(cmds, Send(Toast{Text: "Copying " + describeItems(background.Job{Items: names}) + ". T shows how far it is."}))...)
 }
 
 // finish does what a line was typed for.
@@ -107,7 +107,7 @@ func (f *FilesPage) moveAll(p *pane, names []string, dir string) tea.Cmd {
 				return "", partly(err, i, len(names), "moved")
 			}
 		}
-		return "Moved " + describeItems(work.Job{Items: names}) + " to " + p.place(dir) + ".", nil
+		return "Moved " + describeItems(background.Job{Items: names}) + " to " + p.place(dir) + ".", nil
 	})
 }
 
@@ -126,7 +126,7 @@ func (f *FilesPage) remove(names []string) tea.Cmd {
 		if len(names) == 1 {
 			return widget.Clean(names[0]) + " is in the trash: " + widget.Clean(trash), nil
 		}
-		return describeItems(work.Job{Items: names}) + " are in the trash.", nil
+		return describeItems(background.Job{Items: names}) + " are in the trash.", nil
 	})
 }
 

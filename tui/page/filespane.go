@@ -10,20 +10,20 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"tandem/session"
+	"tandem/tui/background"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // pane is one side of the Files page: a folder's entries, sorted and filtered.
 // Of however many, only those in sight are drawn.
 type pane struct {
 	env    Env
-	files  work.Folder
+	files  background.Folder
 	label  string
 	dir    string
 	remote bool
 
-	entries []work.Entry
+	entries []background.Entry
 	order   []int32 // indexes of entries, as they are listed
 	marks   map[string]bool
 	marked  int64 // bytes of marked files
@@ -49,7 +49,7 @@ const (
 
 func (s sorting) String() string { return [...]string{"name", "size", "newest"}[s] }
 
-func newPane(env Env, files work.Folder, label, dir string, remote bool) *pane {
+func newPane(env Env, files background.Folder, label, dir string, remote bool) *pane {
 	return &pane{env: env, files: files, label: label, dir: dir, remote: remote, marks: make(map[string]bool), list: widget.NewList(env.Keys)}
 }
 
@@ -58,7 +58,7 @@ type listed struct {
 	pane    *pane
 	turn    int
 	dir     string
-	entries []work.Entry
+	entries []background.Entry
 	order   []int32
 	skipped int
 	cursor  string // what the cursor goes to
@@ -108,7 +108,7 @@ func (p *pane) take(l listed) tea.Cmd {
 		p.marks, p.marked, p.filter = make(map[string]bool), 0, ""
 	}
 	if l.entries == nil {
-		l.entries = []work.Entry{}
+		l.entries = []background.Entry{}
 	}
 	p.dir, p.entries, p.order, p.skipped = l.dir, l.entries, l.order, l.skipped
 	p.list.SetLength(len(p.order))
@@ -176,7 +176,7 @@ func (p *pane) seek(name string) {
 }
 
 // arrange is the order in which entries are listed that pass the filter.
-func arrange(entries []work.Entry, by sorting, hidden bool, filter string) []int32 {
+func arrange(entries []background.Entry, by sorting, hidden bool, filter string) []int32 {
 	order := make([]int32, 0, len(entries))
 	for i, e := range entries {
 		if (hidden || !strings.HasPrefix(e.Name, ".")) && (filter == "" || strings.Contains(strings.ToLower(e.Name), filter)) {
@@ -207,11 +207,11 @@ func arrange(entries []work.Entry, by sorting, hidden bool, filter string) []int
 }
 
 // under is the entry under the cursor.
-func (p *pane) under() (work.Entry, bool) {
+func (p *pane) under() (background.Entry, bool) {
 	if i := p.list.Cursor(); i >= 0 && i < len(p.order) {
 		return p.entries[p.order[i]], true
 	}
-	return work.Entry{}, false
+	return background.Entry{}, false
 }
 
 // chosen are the names that are marked, in the order they are listed, or else
@@ -262,7 +262,7 @@ func (p *pane) invert() {
 }
 
 // sizeOf is what an entry counts for: of a folder nobody knows.
-func sizeOf(e work.Entry) int64 {
+func sizeOf(e background.Entry) int64 {
 	if e.Dir {
 		return 0
 	}
@@ -330,7 +330,7 @@ func cutLeft(s string, width int, head string) string {
 }
 
 // row draws one entry.
-func (p *pane) row(e work.Entry, selected bool) string {
+func (p *pane) row(e background.Entry, selected bool) string {
 	look := p.env.Theme
 	mark := " "
 	if p.marks[e.Name] {

@@ -22,9 +22,9 @@ import (
 
 	"tandem/session"
 	"tandem/share/terminal"
+	"tandem/tui/background"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 const (
@@ -40,7 +40,7 @@ type preview struct {
 	open   bool
 	turn   int
 	title  string
-	entry  work.Entry
+	entry  background.Entry
 	lines  []string
 	image  image.Image
 	about  string
@@ -97,7 +97,7 @@ func (f *FilesPage) preview() tea.Cmd {
 }
 
 // showImage reads an image, if it isn't too large.
-func showImage(ctx context.Context, files work.Folder, at string, e work.Entry, config image.Config, format string, p previewed) tea.Msg {
+func showImage(ctx context.Context, files background.Folder, at string, e background.Entry, config image.Config, format string, p previewed) tea.Msg {
 	p.about = fmt.Sprintf("%s image, %d by %d pixels, %s", format, config.Width, config.Height, widget.Bytes(uint64(max(e.Size, 0))))
 	if e.Size > maxImage || config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
 		return p

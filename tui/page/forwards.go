@@ -12,9 +12,9 @@ import (
 	"tandem/session"
 	"tandem/share/forward"
 	"tandem/share/node"
+	"tandem/tui/background"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // Forwards is the ports that are joined to a peer's, or to any peer's: what there
@@ -22,14 +22,14 @@ import (
 type Forwards struct {
 	env  Env
 	of   Subject
-	all  []work.ForwardStatus
+	all  []background.ForwardStatus
 	list widget.List
 	keys forwardKeys
 	sure int // the ID that the next press removes without asking
 
 	form  *widget.Form // nil unless one is being added
 	items forwardItems
-	peers []work.Target // those that the form offers
+	peers []background.Target // those that the form offers
 
 	width, height int
 }
@@ -79,7 +79,7 @@ func (f *Forwards) look() {
 	}
 	f.all = f.env.Forwards.List()
 	if f.of.Ref() != node.Own {
-		f.all = slices.DeleteFunc(f.all, func(s work.ForwardStatus) bool { return s.Ref != f.of.Ref() })
+		f.all = slices.DeleteFunc(f.all, func(s background.ForwardStatus) bool { return s.Ref != f.of.Ref() })
 	}
 	f.list.SetLength(len(f.all))
 }
@@ -91,13 +91,13 @@ func (f *Forwards) take(s State) {
 	}
 	f.peers = f.peers[:0]
 	if f.of.Ref() != node.Own {
-		f.peers = append(f.peers, work.Target{Ref: f.of.Ref(), Alias: f.of.Alias()})
+		f.peers = append(f.peers, background.Target{Ref: f.of.Ref(), Alias: f.of.Alias()})
 		return
 	}
 	const most = 8 // that a form can offer; the others' own pages do
 	for _, p := range s.Peers {
 		if p.Connected && len(f.peers) < most {
-			f.peers = append(f.peers, work.Target{Ref: p.Peer.ID.String(), Alias: name(p)})
+			f.peers = append(f.peers, background.Target{Ref: p.Peer.ID.String(), Alias: name(p)})
 		}
 	}
 }
@@ -210,11 +210,11 @@ func (f *Forwards) filled(msg tea.KeyMsg) tea.Cmd {
 		f.env.Forwards.Add(peer, what)
 		f.look()
 		f.list.Select(len(f.all) - 1)
-		return Send(Verb{work.ForwardStatus{Target: peer, Forward: what}.Verb()})
+		return Send(Verb{background.ForwardStatus{Target: peer, Forward: what}.Verb()})
 	}
 	f.form.Update(msg)
 	if what, err := f.wanted(); err == nil {
-		return Send(Verb{work.ForwardStatus{Target: f.peers[f.items.peer.Chosen], Forward: what}.Verb()})
+		return Send(Verb{background.ForwardStatus{Target: f.peers[f.items.peer.Chosen], Forward: what}.Verb()})
 	}
 	return nil
 }
@@ -267,7 +267,7 @@ func (f *Forwards) columns() []int {
 }
 
 // row is a forward in a line.
-func (f *Forwards) row(s work.ForwardStatus, selected bool) string {
+func (f *Forwards) row(s background.ForwardStatus, selected bool) string {
 	t := f.env.Theme
 	mark, look := t.Glyphs.Live, t.Good
 	switch {
@@ -296,7 +296,7 @@ func (f *Forwards) row(s work.ForwardStatus, selected bool) string {
 }
 
 // route is the way of a forward, from where it listens past who connects.
-func (f *Forwards) route(s work.ForwardStatus) string {
+func (f *Forwards) route(s background.ForwardStatus) string {
 	arrow := " " + f.env.Theme.Glyphs.Arrow + " "
 	at := s.At
 	if at.IsZero() {

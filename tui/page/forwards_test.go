@@ -10,10 +10,10 @@ import (
 	"tandem/session"
 	"tandem/session/sessiontest"
 	"tandem/share/forward"
+	"tandem/tui/background"
 	"tandem/tui/page"
 	"tandem/tui/theme"
 	"tandem/tui/tuitest"
-	"tandem/tui/work"
 )
 
 // everywhere lets peers connect to and listen on anything.
@@ -60,7 +60,7 @@ func echo(t *testing.T) string {
 }
 
 // forwarding is a window with the page of anna's forwards, or everybody's, which run.
-func forwarding(t *testing.T, b *tuitest.Backend, of page.Subject) (*tuitest.Flow, *tuitest.Window, *work.Forwards) {
+func forwarding(t *testing.T, b *tuitest.Backend, of page.Subject) (*tuitest.Flow, *tuitest.Window, *background.Forwards) {
 	env := tuitest.Env(t, b, tuitest.Dark())
 	w := tuitest.NewWindow(page.NewForwards(env, of))
 	ctx, stop := context.WithCancel(t.Context())
@@ -88,13 +88,13 @@ func TestForwardsGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			env.Forwards.Add(work.Target{Ref: tuitest.ID(1).String(), Alias: "anna"}, f)
+			env.Forwards.Add(background.Target{Ref: tuitest.ID(1).String(), Alias: "anna"}, f)
 		}
 		f, err := forward.Parse(forward.Remote, "9000:localhost:3000")
 		if err != nil {
 			t.Fatal(err)
 		}
-		env.Forwards.Add(work.Target{Ref: tuitest.ID(2).String(), Alias: "build-server"}, f)
+		env.Forwards.Add(background.Target{Ref: tuitest.ID(2).String(), Alias: "build-server"}, f)
 		return page.NewForwards(env, page.Subject{})
 	})
 	tuitest.Page(t, "forwards-form", func(look theme.Theme) page.Page {

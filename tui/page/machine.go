@@ -16,9 +16,9 @@ import (
 	"tandem/session"
 	"tandem/share/facts"
 	"tandem/share/node"
+	"tandem/tui/background"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 const (
@@ -43,8 +43,8 @@ type Machine struct {
 	asking   int
 	now      time.Time
 	prompt   widget.Field
-	run      *work.Run // the last one
-	results  []work.Result
+	run      *background.Run // the last one
+	results  []background.Result
 	shown    bool // the results are
 	output   int  // the result whose output is shown; -1 is none
 	offset   int
@@ -58,7 +58,7 @@ type machineKeys struct{ run, results, stop, back key.Binding }
 
 // machine is one of them.
 type machine struct {
-	work.Target
+	background.Target
 	marked bool
 	asking bool
 	asked  time.Time
@@ -78,7 +78,7 @@ type surveyed struct {
 // ranOut says that a program has ended everywhere.
 type ranOut struct {
 	page *Machine
-	run  *work.Run
+	run  *background.Run
 }
 
 // NewMachine makes the page of a peer's machine, or of this one and all that are
@@ -107,14 +107,14 @@ func (m *Machine) Init() tea.Cmd {
 
 // take takes note of who is connected.
 func (m *Machine) take(s State) {
-	var want []work.Target
+	var want []background.Target
 	if m.of.Ref() != node.Own {
-		want = append(want, work.Target{Ref: m.of.Ref(), Alias: m.of.Alias()})
+		want = append(want, background.Target{Ref: m.of.Ref(), Alias: m.of.Alias()})
 	} else {
-		want = append(want, work.Target{Ref: node.Own, Alias: "this machine"})
+		want = append(want, background.Target{Ref: node.Own, Alias: "this machine"})
 		for _, p := range s.Peers {
 			if p.Connected {
-				want = append(want, work.Target{Ref: p.Peer.ID.String(), Alias: name(p)})
+				want = append(want, background.Target{Ref: p.Peer.ID.String(), Alias: name(p)})
 			}
 		}
 	}
@@ -306,8 +306,8 @@ func program(text string) (argv []string, err error) {
 }
 
 // chosen are the marked machines, or the one under the cursor.
-func (m *Machine) chosen() []work.Target {
-	var on []work.Target
+func (m *Machine) chosen() []background.Target {
+	var on []background.Target
 	for _, one := range m.machines {
 		if one.marked {
 			on = append(on, one.Target)
@@ -325,7 +325,7 @@ func (m *Machine) begin(argv []string) tea.Cmd {
 	if m.run != nil {
 		m.run.Stop()
 	}
-	run := work.NewRun(m.env.Backend, argv, on)
+	run := background.NewRun(m.env.Backend, argv, on)
 	m.run, m.shown, m.output = run, true, -1
 	m.look()
 	verb := "tandem exec"

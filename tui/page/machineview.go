@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"tandem/share/facts"
+	"tandem/tui/background"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // View shows the machines, the results of a program, or one's output.
@@ -240,7 +240,7 @@ func (m *Machine) resultsView(height int) string {
 }
 
 // ended is how a program did on one machine, in a word or two.
-func ended(r work.Result) (string, Level) {
+func ended(r background.Result) (string, Level) {
 	switch {
 	case !r.Begun && !r.Ended:
 		return "waits", Info
@@ -255,7 +255,7 @@ func ended(r work.Result) (string, Level) {
 }
 
 // lastLine is what a result says in a line: why it failed, or the last that was printed.
-func lastLine(r work.Result) string {
+func lastLine(r background.Result) string {
 	if r.Err != nil {
 		return widget.Clean(describe(r.Err))
 	}
@@ -269,7 +269,7 @@ func lastLine(r work.Result) string {
 }
 
 // outputLines is the output as lines that can be shown.
-func outputLines(r work.Result) []string {
+func outputLines(r background.Result) []string {
 	lines := strings.Split(strings.TrimSuffix(string(r.Output), "\n"), "\n")
 	for i, l := range lines {
 		lines[i] = widget.Clean(strings.ReplaceAll(strings.TrimSuffix(l, "\r"), "\t", "        "))

@@ -9,8 +9,8 @@ import (
 
 	"tandem/share/node"
 	"tandem/share/terminal"
+	"tandem/tui/background"
 	"tandem/tui/theme"
-	"tandem/tui/work"
 )
 
 // Backend is what the terminal UI needs of a node.
@@ -75,11 +75,11 @@ type Env struct {
 	// Doctor looks at this network and tells each what it finds; nil: nobody can.
 	Doctor Doctor
 	// Transfers are the copies that were asked for on any page.
-	Transfers *work.Transfers
+	Transfers *background.Transfers
 	// Demo starts a second device for the tour; nil: there is no tour.
 	Demo func(ctx context.Context) (Demo, error)
 	// Forwards are the forwards that were asked for.
-	Forwards *work.Forwards
+	Forwards *background.Forwards
 	// Run makes a Cmd of work that waits: its context ends with the program, which
 	// waits for it.
 	Run func(work func(ctx context.Context) tea.Msg) tea.Cmd

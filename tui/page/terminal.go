@@ -10,10 +10,10 @@ import (
 	"tandem/session"
 	"tandem/share/node"
 	"tandem/share/terminal"
+	"tandem/tui/background"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
 	"tandem/tui/widget/screen"
-	"tandem/tui/work"
 )
 
 // TerminalPage is a terminal of a peer's, or one of our own that others are at.
@@ -24,8 +24,8 @@ type TerminalPage struct {
 	of    Subject
 	name  string // of the terminal; "" is the one that the request's answer names
 	view  screen.View
-	link  *work.Terminal
-	state work.Link
+	link  *background.Terminal
+	state background.Link
 	err   error
 	exit  *terminal.Exit
 
@@ -111,8 +111,8 @@ func allows(rights []node.Right, service, action string) bool {
 // The messages of a page's own work say whose they are: every page gets them.
 type (
 	terminalNews struct {
-		link  *work.Terminal
-		batch work.Batch
+		link  *background.Terminal
+		batch background.Batch
 	}
 	terminalList struct {
 		page  *TerminalPage
@@ -178,8 +178,8 @@ func (t *TerminalPage) request() terminal.Request {
 func (t *TerminalPage) attach() tea.Cmd {
 	r := t.request()
 	r.Term, r.History = "xterm-256color", scrollback // what screen draws
-	link := work.NewTerminal(t.bound().Open, r)
-	t.link, t.state, t.err, t.exit = link, work.Opening, nil, nil
+	link := background.NewTerminal(t.bound().Open, r)
+	t.link, t.state, t.err, t.exit = link, background.Opening, nil, nil
 	t.view.Screen = terminal.NewScreen(t.view.Screen.Size()) // what was printed comes again
 	t.welcome, t.roster, t.mode, t.kick = terminal.Welcome{}, terminal.Roster{}, typing, 0
 	t.view.Live()
@@ -189,7 +189,7 @@ func (t *TerminalPage) attach() tea.Cmd {
 	}), t.next(link))
 }
 
-func (t *TerminalPage) next(link *work.Terminal) tea.Cmd {
+func (t *TerminalPage) next(link *background.Terminal) tea.Cmd {
 	return t.env.Run(func(ctx context.Context) tea.Msg {
 		if b, ok := link.Next(ctx); ok {
 			return terminalNews{link, b}
@@ -231,7 +231,7 @@ func (t *TerminalPage) Title() string {
 
 // mayType reports whether what is typed has an effect.
 func (t *TerminalPage) mayType() bool {
-	return t.state == work.Attached && t.self().Right == terminal.Control
+	return t.state == background.Attached && t.self().Right == terminal.Control
 }
 
 // self is this viewer in the roster; what the welcome says until there is one.
@@ -286,9 +286,9 @@ func (t *TerminalPage) Keys() []key.Binding {
 		}
 	}
 	var bindings []key.Binding
-	if t.state == work.Over {
+	if t.state == background.Over {
 		bindings = append(bindings, k.again)
-	} else if t.state == work.Attached && !t.mayType() {
+	} else if t.state == background.Attached && !t.mayType() {
 		bindings = append(bindings, k.ask)
 	}
 	bindings = append(bindings, k.full, k.scroll, k.find, k.who, k.list, k.redraw)
@@ -326,7 +326,7 @@ func (t *TerminalPage) Update(msg tea.Msg) (Page, tea.Cmd) {
 }
 
 // take follows what has happened at the terminal.
-func (t *TerminalPage) take(b work.Batch) tea.Cmd {
+func (t *TerminalPage) take(b background.Batch) tea.Cmd {
 	was := t.state
 	t.state, t.err = b.Link, b.Err
 	cmds := []tea.Cmd{t.next(t.link)}
@@ -335,7 +335,7 @@ func (t *TerminalPage) take(b work.Batch) tea.Cmd {
 		switch e := e.(type) {
 		case terminal.Welcome:
 			t.welcome, t.roster = e, terminal.Roster{}
-			if was == work.Lost {
+			if was == background.Lost {
 				cmds = append(cmds, Send(Toast{Text: "Attached again.", Level: Good}))
 			}
 			cmds = append(cmds, t.verb())
@@ -347,7 +347,7 @@ func (t *TerminalPage) take(b work.Batch) tea.Cmd {
 			t.exit = &e
 		}
 	}
-	if t.state == work.Over && session.KindOf(t.err) == session.Denied && !t.watch && t.welcome.Viewer == 0 {
+	if t.state == background.Over && session.KindOf(t.err) == session.Denied && !t.watch && t.welcome.Viewer == 0 {
 		t.watch = true // we may at least watch, perhaps
 		return tea.Batch(t.attach(), t.verb())
 	}

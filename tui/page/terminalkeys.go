@@ -14,8 +14,8 @@ import (
 	"tandem/session"
 	"tandem/share/node"
 	"tandem/share/terminal"
+	"tandem/tui/background"
 	"tandem/tui/widget/screen"
-	"tandem/tui/work"
 )
 
 func (t *TerminalPage) key(msg tea.KeyMsg) tea.Cmd {
@@ -87,7 +87,7 @@ func (t *TerminalPage) command(msg tea.KeyMsg) tea.Cmd {
 		t.link.Redraw()
 	case key.Matches(msg, k.paste):
 		return t.typed(screen.AppendPaste(nil, t.copied, t.view.Screen.Modes()))
-	case key.Matches(msg, k.again) && t.state == work.Over:
+	case key.Matches(msg, k.again) && t.state == background.Over:
 		return t.attach()
 	case key.Matches(msg, k.leave):
 		return Send(Back{})
@@ -97,7 +97,7 @@ func (t *TerminalPage) command(msg tea.KeyMsg) tea.Cmd {
 
 func (t *TerminalPage) ask() tea.Cmd {
 	switch {
-	case t.state != work.Attached:
+	case t.state != background.Attached:
 		return nil
 	case t.self().Right == terminal.Control:
 		return Send(Toast{Text: "You may type already."})
@@ -288,7 +288,7 @@ func (t *TerminalPage) shelfKey(msg tea.KeyMsg) tea.Cmd {
 		}
 		t.mode = typing
 		t.arrange()
-		if name == t.terminal() && t.state == work.Attached {
+		if name == t.terminal() && t.state == background.Attached {
 			return nil
 		}
 		t.link.Close()

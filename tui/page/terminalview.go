@@ -7,8 +7,8 @@ import (
 	"tandem/session"
 	"tandem/share/node"
 	"tandem/share/terminal"
+	"tandem/tui/background"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // sideWidth is how wide the list of people is beside a terminal.
@@ -77,9 +77,9 @@ func (t *TerminalPage) beside(body, list string, height int) string {
 func (t *TerminalPage) obstacle() []string {
 	look := t.env.Theme
 	switch {
-	case t.state == work.Opening:
+	case t.state == background.Opening:
 		return []string{look.Dim.Render("Opening the terminal" + look.Glyphs.Ellipsis)}
-	case t.state == work.Over && t.welcome.Viewer == 0 && t.err != nil:
+	case t.state == background.Over && t.welcome.Viewer == 0 && t.err != nil:
 		_, why := session.Public(t.err)
 		lines := append([]string{look.Bad.Render("No terminal")}, widget.Wrap(widget.Clean(why), min(t.width-2, 72))...)
 		if hint := session.Hint(t.err); hint != "" {
@@ -95,7 +95,7 @@ func (t *TerminalPage) headline() string {
 	look := t.env.Theme
 	size := t.view.Screen.Size()
 	left := look.Title.Render(widget.Clean(t.terminal()))
-	if title := widget.Clean(t.view.Screen.Title()); title != "" && t.state != work.Opening {
+	if title := widget.Clean(t.view.Screen.Title()); title != "" && t.state != background.Opening {
 		left += look.Dim.Render("  " + widget.Cut(title, 30, look.Glyphs.Ellipsis))
 	}
 	if t.welcome.Viewer != 0 {
@@ -111,7 +111,7 @@ func (t *TerminalPage) headline() string {
 // whoTypes is who is here, in a few words.
 func (t *TerminalPage) whoTypes() string {
 	look := t.env.Theme
-	if t.state == work.Over || len(t.roster.Viewers) == 0 {
+	if t.state == background.Over || len(t.roster.Viewers) == 0 {
 		return ""
 	}
 	var words []string
@@ -145,16 +145,16 @@ func (t *TerminalPage) whoTypes() string {
 func (t *TerminalPage) standing() string {
 	look := t.env.Theme
 	switch {
-	case t.state == work.Lost:
+	case t.state == background.Lost:
 		_, why := session.Public(t.err)
 		return look.Badge.Render(" connection lost, trying again ") + look.Dim.Render(" "+widget.Cut(widget.Clean(why), 40, look.Glyphs.Ellipsis))
-	case t.state == work.Over && t.exit != nil:
+	case t.state == background.Over && t.exit != nil:
 		text := fmt.Sprintf(" ended with %d ", t.exit.Code)
 		if t.exit.Reason != "" {
 			text = " ended: " + widget.Clean(t.exit.Reason) + " "
 		}
 		return look.Badge.Render(text) + look.Dim.Render(" enter opens another")
-	case t.state == work.Over && t.err != nil && t.welcome.Viewer != 0:
+	case t.state == background.Over && t.err != nil && t.welcome.Viewer != 0:
 		_, why := session.Public(t.err)
 		return look.Badge.Render(" " + widget.Clean(why) + " ")
 	case t.mode == scrolling:

@@ -12,15 +12,15 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"tandem/session"
+	"tandem/tui/background"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
-	"tandem/tui/work"
 )
 
 // Transferred is what has become of the copies. It goes to every open page.
 type Transferred struct {
 	Version uint64
-	List    []work.Status
+	List    []background.Status
 }
 
 // RunTransfers does the copies until the program ends.
@@ -44,9 +44,9 @@ func WatchTransfers(env Env, version uint64) tea.Cmd {
 
 // DescribeEnd says in a line how a copy has ended, or what it asks; "" while
 // there is nothing to say.
-func DescribeEnd(s work.Status) (string, Level) {
+func DescribeEnd(s background.Status) (string, Level) {
 	switch s.Stage {
-	case work.Done:
+	case background.Done:
 		text := fmt.Sprintf("Copied %s: %s", describeItems(s.Job), widget.Bytes(uint64(s.Total.Bytes)))
 		if s.Total.Same > 0 {
 			text += fmt.Sprintf(", %d there already", s.Total.Same)
@@ -58,17 +58,17 @@ func DescribeEnd(s work.Status) (string, Level) {
 			text += ", " + widget.Count(s.Total.Skipped, "link or special file") + " skipped"
 		}
 		return text + ".", Good
-	case work.Failed:
+	case background.Failed:
 		_, why := session.Public(s.Err)
 		return fmt.Sprintf("Copying %s has failed: %s", describeItems(s.Job), widget.Clean(why)), Warn
-	case work.Asking:
+	case background.Asking:
 		return widget.Clean(s.Conflict.Path) + " is there already, with other content.", Warn
 	}
 	return "", Info
 }
 
 // describeItems names what a job copies.
-func describeItems(j work.Job) string {
+func describeItems(j background.Job) string {
 	if len(j.Items) == 1 && j.Items[0] == "" { // all of it
 		return widget.Clean(j.Share)
 	}
@@ -79,7 +79,7 @@ func describeItems(j work.Job) string {
 }
 
 // transferVerb is the command that does the same as a job's item.
-func transferVerb(j work.Job) string {
+func transferVerb(j background.Job) string {
 	item := ""
 	if len(j.Items) > 0 {
 		item = j.Items[0]
@@ -104,7 +104,7 @@ func shellWord(s string) string {
 // TransfersPage is the copies under way, and those that have ended.
 type TransfersPage struct {
 	env  Env
-	all  []work.Status
+	all  []background.Status
 	list widget.List
 	keys transferKeys
 
@@ -138,22 +138,22 @@ func (t *TransfersPage) verb() tea.Cmd {
 }
 
 // take shows the newest copy first, and keeps the cursor on the one it was on.
-func (t *TransfersPage) take(all []work.Status) {
+func (t *TransfersPage) take(all []background.Status) {
 	was, had := t.under()
 	t.all = slices.Clone(all)
 	slices.Reverse(t.all)
 	t.list.SetLength(len(t.all))
-	if i := slices.IndexFunc(t.all, func(s work.Status) bool { return s.ID == was.ID }); had && i >= 0 {
+	if i := slices.IndexFunc(t.all, func(s background.Status) bool { return s.ID == was.ID }); had && i >= 0 {
 		t.list.Select(i)
 	}
 }
 
 // under is the copy under the cursor.
-func (t *TransfersPage) under() (work.Status, bool) {
+func (t *TransfersPage) under() (background.Status, bool) {
 	if i := t.list.Cursor(); i >= 0 && i < len(t.all) {
 		return t.all[i], true
 	}
-	return work.Status{}, false
+	return background.Status{}, false
 }
 
 // Update takes news and keys.
@@ -186,8 +186,8 @@ func (t *TransfersPage) key(msg tea.KeyMsg) {
 	s, ok := t.under()
 	switch k := t.keys; {
 	case !ok:
-	case s.Stage == work.Asking && answerConflict(t.env.Transfers, k, s, msg):
-	case key.Matches(msg, k.pause) && (s.Stage == work.Paused || s.Stage == work.Failed || s.Stage == work.Stopped):
+	case s.Stage == background.Asking && answerConflict(t.env.Transfers, k, s, msg):
+	case key.Matches(msg, k.pause) && (s.Stage == background.Paused || s.Stage == background.Failed || s.Stage == background.Stopped):
 		t.env.Transfers.Resume(s.ID)
 	case key.Matches(msg, k.pause):
 		t.env.Transfers.Pause(s.ID)
@@ -199,11 +199,11 @@ func (t *TransfersPage) key(msg tea.KeyMsg) {
 }
 
 // answerConflict decides by a key about what is in a copy's way.
-func answerConflict(all *work.Transfers, k transferKeys, s work.Status, msg tea.KeyMsg) bool {
+func answerConflict(all *background.Transfers, k transferKeys, s background.Status, msg tea.KeyMsg) bool {
 	for _, c := range []struct {
 		b key.Binding
-		d work.Decision
-	}{{k.replace, work.Replace}, {k.keep, work.Keep}, {k.replaceAll, work.ReplaceAll}, {k.keepAll, work.KeepAll}} {
+		d background.Decision
+	}{{k.replace, background.Replace}, {k.keep, background.Keep}, {k.replaceAll, background.ReplaceAll}, {k.keepAll, background.KeepAll}} {
 		if key.Matches(msg, c.b) {
 			all.Answer(s.ID, c.d)
 			return true
@@ -221,13 +221,13 @@ func (t *TransfersPage) Keys() []key.Binding {
 	}
 	var keys []key.Binding
 	switch s.Stage {
-	case work.Asking:
+	case background.Asking:
 		keys = append(keys, k.replace, k.keep, k.replaceAll, k.keepAll, k.stop)
-	case work.Waiting, work.Running, work.Paused:
+	case background.Waiting, background.Running, background.Paused:
 		keys = append(keys, k.pause, k.stop)
-	case work.Failed, work.Stopped:
+	case background.Failed, background.Stopped:
 		keys = append(keys, k.again)
-		if s.Stage == work.Failed {
+		if s.Stage == background.Failed {
 			keys = append(keys, k.stop)
 		}
 	}
@@ -254,7 +254,7 @@ func (t *TransfersPage) View() string {
 	}
 	running, bytes := 0, 0.0
 	for _, s := range t.all {
-		if s.Stage == work.Running {
+		if s.Stage == background.Running {
 			running++
 			bytes += s.Rate
 		}
@@ -268,7 +268,7 @@ func (t *TransfersPage) View() string {
 }
 
 // row draws one copy.
-func (t *TransfersPage) row(s work.Status, selected bool) []string {
+func (t *TransfersPage) row(s background.Status, selected bool) []string {
 	look := t.env.Theme
 	arrow, where := look.Glyphs.Down, "from "+s.Alias+":"+path.Join(s.Share, s.From)
 	if s.Put {
@@ -288,20 +288,20 @@ func (t *TransfersPage) row(s work.Status, selected bool) []string {
 }
 
 // stage is a copy's state in a word.
-func (t *TransfersPage) stage(s work.Status) string {
+func (t *TransfersPage) stage(s background.Status) string {
 	look := t.env.Theme
 	switch s.Stage {
-	case work.Waiting:
+	case background.Waiting:
 		return look.Dim.Render("waiting")
-	case work.Asking:
+	case background.Asking:
 		return look.Badge.Render(" asks ")
-	case work.Paused:
+	case background.Paused:
 		return look.Warn.Render("paused")
-	case work.Failed:
+	case background.Failed:
 		return look.Bad.Render("failed")
-	case work.Stopped:
+	case background.Stopped:
 		return look.Dim.Render("stopped")
-	case work.Done:
+	case background.Done:
 		return look.Good.Render(look.Glyphs.Check + " done")
 	}
 	if s.Left > 0 {
@@ -311,14 +311,14 @@ func (t *TransfersPage) stage(s work.Status) string {
 }
 
 // bar is how much of a copy is done.
-func (t *TransfersPage) bar(s work.Status) string {
+func (t *TransfersPage) bar(s background.Status) string {
 	g := t.env.Theme.Glyphs
 	width := min(max(t.width/5, 8), 24)
 	done := 0
 	if s.Progress.Bytes > 0 {
 		done = int(float64(width) * float64(s.Progress.BytesDone) / float64(s.Progress.Bytes))
 	}
-	if s.Stage == work.Done {
+	if s.Stage == background.Done {
 		done = width
 	}
 	done = min(max(done, 0), width)
@@ -326,12 +326,12 @@ func (t *TransfersPage) bar(s work.Status) string {
 }
 
 // describeProgress is how far a copy is, in numbers.
-func describeProgress(s work.Status) string {
+func describeProgress(s background.Status) string {
 	text := ""
 	switch {
-	case s.Stage == work.Done:
+	case s.Stage == background.Done:
 		text = widget.Bytes(uint64(max(s.Total.Bytes, 0)))
-	case s.Progress.Bytes > 0 || s.Stage == work.Running:
+	case s.Progress.Bytes > 0 || s.Stage == background.Running:
 		text = widget.Bytes(uint64(max(s.Progress.BytesDone, 0))) + " of " + widget.Bytes(uint64(max(s.Progress.Bytes, 0)))
 	}
 	if s.Rate > 0 {
@@ -347,27 +347,27 @@ func describeProgress(s work.Status) string {
 }
 
 // remark is what else there is to know about a copy.
-func (t *TransfersPage) remark(s work.Status) string {
+func (t *TransfersPage) remark(s background.Status) string {
 	look := t.env.Theme
 	switch s.Stage {
-	case work.Asking:
+	case background.Asking:
 		return look.Warn.Render(describeConflict(s.Conflict, t.env.Now))
-	case work.Failed:
+	case background.Failed:
 		_, why := session.Public(s.Err)
 		if hint := session.Hint(s.Err); hint != "" {
 			why += ". " + hint
 		}
 		return look.Bad.Render(widget.Clean(why))
-	case work.Running:
+	case background.Running:
 		return look.Dim.Render(widget.Clean(s.Progress.Current))
-	case work.Paused:
+	case background.Paused:
 		return look.Dim.Render("goes on where it stopped")
 	}
 	return look.Dim.Render(describeSaved(s))
 }
 
 // describeSaved is how much did not have to travel.
-func describeSaved(s work.Status) string {
+func describeSaved(s background.Status) string {
 	var parts []string
 	if s.Total.Bytes > 0 && s.Total.Wire > 0 && s.Total.Wire < s.Total.Bytes {
 		parts = append(parts, fmt.Sprintf("%s travelled, %s saved", widget.Bytes(uint64(s.Total.Wire)), widget.Bytes(uint64(s.Total.Bytes-s.Total.Wire))))
@@ -385,8 +385,8 @@ func describeSaved(s work.Status) string {
 }
 
 // describeConflict says what would be replaced by what.
-func describeConflict(c work.Conflict, now time.Time) string {
-	one := func(e work.Entry) string {
+func describeConflict(c background.Conflict, now time.Time) string {
+	one := func(e background.Entry) string {
 		text := widget.Bytes(uint64(max(e.Size, 0)))
 		if !e.Time.IsZero() && !now.IsZero() {
 			if ago := widget.Ago(now.Sub(e.Time)); ago == "now" {

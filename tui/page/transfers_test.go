@@ -11,20 +11,20 @@ import (
 
 	"tandem/session"
 	"tandem/share/folder"
+	"tandem/tui/background"
 	"tandem/tui/page"
 	"tandem/tui/theme"
 	"tandem/tui/tuitest"
-	"tandem/tui/work"
 )
 
 // copies are some in every stage, after half a minute of scripted work.
-func copies(t *testing.T) *work.Transfers {
+func copies(t *testing.T) *background.Transfers {
 	t.Helper()
-	transfers := work.NewTransfers(func(ctx context.Context, j work.Job, item string, c work.Copying) (folder.Summary, error) {
+	transfers := background.NewTransfers(func(ctx context.Context, j background.Job, item string, c background.Copying) (folder.Summary, error) {
 		const size = 100_000_000
 		switch item {
 		case "report\x1b[2J.pdf":
-			_, err := c.Decide(ctx, work.Conflict{Path: item, There: work.Entry{Size: 5}, New: work.Entry{Size: 5_000}})
+			_, err := c.Decide(ctx, background.Conflict{Path: item, There: background.Entry{Size: 5}, New: background.Entry{Size: 5_000}})
 			return folder.Summary{}, err
 		case "gone":
 			return folder.Summary{Failed: 1}, &session.Error{Op: "get", Kind: session.Unavailable, Text: "the peer is away", Hint: "Try again when it is back."}
@@ -44,7 +44,7 @@ func copies(t *testing.T) *work.Transfers {
 	t.Cleanup(stop)
 	go transfers.Run(ctx)
 	job := func(put bool, item string) int {
-		return transfers.Add(work.Job{Alias: "anna", Share: "project", Put: put, From: "docs", To: "/home/ada", Items: []string{item}})
+		return transfers.Add(background.Job{Alias: "anna", Share: "project", Put: put, From: "docs", To: "/home/ada", Items: []string{item}})
 	}
 	paused := job(true, "backup.tar")
 	job(false, "done")
@@ -80,26 +80,26 @@ func TestTransfersKeys(t *testing.T) {
 		env.Transfers = transfers
 		p := page.NewTransfers(env, page.Subject{})
 		p.SetSize(80, 40)
-		stage := func(i int) work.Stage {
+		stage := func(i int) background.Stage {
 			time.Sleep(time.Second)
 			p, _ = p.Update(page.Transferred{List: transfers.List()})
 			return transfers.List()[i].Stage
 		}
 		up := tea.KeyMsg{Type: tea.KeyUp}
 		p = press(p, tea.KeyMsg{Type: tea.KeyEnd}, runes("p")) // the oldest
-		if got := stage(0); got != work.Waiting {              // two others run
+		if got := stage(0); got != background.Waiting {        // two others run
 			t.Errorf("resumed: %v", got)
 		}
 		p = press(p, runes("x"))
-		if got := stage(0); got != work.Stopped {
+		if got := stage(0); got != background.Stopped {
 			t.Errorf("stopped: %v", got)
 		}
 		p = press(p, up, up, runes("r"))
-		if got := stage(2); got != work.Waiting && got != work.Failed {
+		if got := stage(2); got != background.Waiting && got != background.Failed {
 			t.Errorf("tried again: %v", got)
 		}
 		p = press(p, up, runes("p"))
-		if got := stage(3); got != work.Paused {
+		if got := stage(3); got != background.Paused {
 			t.Errorf("paused: %v", got)
 		}
 		p, cmd := p.Update(up)
@@ -107,7 +107,7 @@ func TestTransfersKeys(t *testing.T) {
 			t.Errorf("verb %q", v.Text)
 		}
 		p = press(p, runes("y"))
-		if got := stage(4); got != work.Done {
+		if got := stage(4); got != background.Done {
 			t.Errorf("answered: %v", got)
 		}
 		p = press(p, runes("c"))

@@ -14,9 +14,9 @@ import (
 	"github.com/muesli/termenv"
 
 	"tandem/session"
+	"tandem/tui/background"
 	"tandem/tui/page"
 	"tandem/tui/theme"
-	"tandem/tui/work"
 )
 
 var update = flag.Bool("update-golden", false, "rewrite the golden renders")
@@ -38,7 +38,7 @@ func None() theme.Theme { return theme.New(theme.Options{Name: theme.None}) }
 func Env(t testing.TB, b page.Backend, look theme.Theme) page.Env {
 	t.Helper()
 	return page.Env{
-		Backend: b, Theme: look, Keys: theme.DefaultKeys(), Now: Now(), State: State(t, b), Transfers: work.NewTransfers(work.FolderCopier(b)), Forwards: work.NewForwards(b),
+		Backend: b, Theme: look, Keys: theme.DefaultKeys(), Now: Now(), State: State(t, b), Transfers: background.NewTransfers(background.FolderCopier(b)), Forwards: background.NewForwards(b),
 		Demo: func(context.Context) (page.Demo, error) {
 			return nil, session.Errorf("demo", session.Unavailable, "there is none in tests")
 		},

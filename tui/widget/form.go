@@ -201,7 +201,9 @@ func (f *Form) answer(item *Item, focused bool, width int) string {
 	}
 	if item.Options == nil {
 		if focused && item.Hint != "" && item.Text.Value() == "" {
-			return item.Text.View(4) + t.Dim.Render(item.Hint)
+			field := item.Text
+			field.Placeholder = ""
+			return field.View(3) + t.Dim.Render(item.Hint)
 		}
 		return item.Text.View(width)
 	}

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package work
+package background
 
 import (
 	"context"
