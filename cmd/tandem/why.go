@@ -65,7 +65,39 @@ func printWhy(io stdio, p node.PeerStatus) error {
 	if path.WhyNotDirect != "" {
 		line("not direct", "%s", path.WhyNotDirect)
 	}
+	if c := p.Candidates; c != nil {
+		for i, e := range c.Local {
+			line(onlyFirst(i, "here"), "%s", describeEndpoint(e))
+		}
+		for i, e := range c.Remote {
+			line(onlyFirst(i, "there"), "%s", describeEndpoint(e))
+		}
+		for i, pair := range c.Pairs {
+			line(onlyFirst(i, "tried"), "%s to %s: %s", pair.Local.Addr, pair.Remote.Addr, describePair(pair))
+		}
+	}
 	return err
+}
+
+// onlyFirst labels the first line of several.
+func onlyFirst(i int, label string) string {
+	if i > 0 {
+		return ""
+	}
+	return label
+}
+
+// describePair says how two addresses fared.
+func describePair(p session.Pair) string {
+	switch {
+	case p.State == session.PairWaiting:
+		return "not tried yet"
+	case p.State == session.PairFailed || p.State == session.PairTrying && p.Answers == 0:
+		return fmt.Sprintf("no answer to %s", counted(int(min(p.Checks, 1e6)), "check"))
+	case p.InUse:
+		return "in use, " + roundTrip(p.RTT)
+	}
+	return "answered, " + roundTrip(p.RTT)
 }
 
 // describeEndpoint names one end of a path in words rather than in ICE's.

@@ -87,6 +87,8 @@ type PeerStatus struct {
 	Words     []string     `json:"words"`
 	Connected bool         `json:"connected"`
 	Path      session.Path `json:"path"`
+	// Candidates are the addresses that were tried for the path. Only Why tells.
+	Candidates *session.Candidates `json:"candidates,omitempty"`
 }
 
 // Words is the fingerprint of a peer: what its person and we compare.

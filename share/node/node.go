@@ -369,7 +369,12 @@ func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
 			return PeerStatus{}, err
 		}
 	}
-	return status(entry, s), nil
+	told := status(entry, s)
+	if c, ok := s.(session.Candidater); ok {
+		tried := c.Candidates()
+		told.Candidates = &tried
+	}
+	return told, nil
 }
 
 // Close ends every share, grant and session, and waits for their work. What
