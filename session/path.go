@@ -33,6 +33,9 @@ type Path struct {
 	Since  time.Time `json:"since"`
 	// RTT is the last measured round trip; 0 if not measured yet.
 	RTT time.Duration `json:"rtt"`
+	// Heard is when something of the peer's last arrived. A peer that is there is heard
+	// every few seconds, whether or not streams are used.
+	Heard time.Time `json:"heard,omitzero"`
 	// Sent and Received count payload bytes over the whole session.
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`

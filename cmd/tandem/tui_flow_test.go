@@ -276,6 +276,9 @@ func sessionBetween(t *testing.T, alice, bob *person) {
 	}
 
 	// Bob copies a file each way.
+	bob.wait("not sent: you watch only")
+	bob.press("C-]")
+	bob.wait("a command?")
 	bob.press("q")
 	bob.wait("offers")
 	bob.press("f")

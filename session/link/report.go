@@ -174,6 +174,9 @@ func (c *conn) path() session.Path {
 	if p.Kind == "" {
 		p.Kind = session.NoPath
 	}
+	if c.carrier.proved.Load() > 0 {
+		p.Heard = time.Now().Add(-c.carrier.silence())
+	}
 	if gap := time.Duration(c.carrier.gap.Load()); p.Changes > 0 && gap > 0 {
 		p.LastGap = gap
 	}

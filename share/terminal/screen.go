@@ -19,6 +19,10 @@ type Screen struct {
 	told     bool // history has come since the last snapshot
 	faulty   error
 	revision uint64
+
+	// What is known of the host's history: the numbers of its oldest line and of the
+	// oldest that is here, and that one's row.
+	hosts, oldest, row uint64
 }
 
 type (
@@ -34,7 +38,19 @@ type (
 
 // NewScreen is an empty screen.
 func NewScreen(s Size) *Screen {
-	return &Screen{s: vt.New(int(s.Cols), int(s.Rows))}
+	screen := vt.New(int(s.Cols), int(s.Rows))
+	screen.NumberFrom(firstRow)
+	return &Screen{s: screen}
+}
+
+// firstRow leaves numbers for older rows than the first to come.
+const firstRow = 1 << 32
+
+// Older is what to ask a Client's Page for to get history from before what is
+// here; false if the host has none, or there is no room for it.
+func (s *Screen) Older() (before uint64, ok bool) {
+	start, _, _ := s.s.Rows()
+	return s.oldest, s.oldest > s.hosts && s.row == start
 }
 
 // Keep makes an event safe to be kept after the next call of Client.Next.
@@ -70,6 +86,12 @@ func (s *Screen) Follow(e Event) {
 	case Gap:
 		s.write([]byte{0x18}) // CAN: the end of what has begun will not come
 	case History:
+		if start, on, _ := s.s.Rows(); s.oldest > 0 && m.First+uint64(len(m.Lines)) == s.oldest {
+			s.prepend(m)
+			break
+		} else if start == on {
+			s.hosts, s.oldest, s.row = m.Start, m.First, start
+		}
 		s.s.Renew(false)
 		for _, l := range m.Lines {
 			s.write(l.Text)
@@ -89,6 +111,23 @@ func (s *Screen) Follow(e Event) {
 		return
 	}
 	s.revision++
+}
+
+// prepend takes a page of history that was asked for.
+func (s *Screen) prepend(h History) {
+	lines := make([]vt.Line, len(h.Lines))
+	for i, l := range h.Lines {
+		lines[i] = vt.Line(l)
+	}
+	all, err := s.s.Prepend(lines)
+	if err != nil && s.faulty == nil {
+		s.faulty = err
+	}
+	s.hosts, s.oldest = h.Start, h.First
+	s.row, _, _ = s.s.Rows()
+	if !all || len(h.Lines) == 0 {
+		s.oldest = s.hosts // there is no room, or no more to come
+	}
 }
 
 func (s *Screen) write(p []byte) {
@@ -117,7 +156,8 @@ func (s *Screen) Size() Size {
 
 // Rows numbers the rows that there are: [start, screen) have left the screen at
 // its top, oldest first; [screen, end) are on it. A row keeps its number when it
-// leaves the screen, until the size changes.
+// leaves the screen, until the size changes. A page of older history, which the
+// host was asked for, lowers start.
 func (s *Screen) Rows() (start, screen, end uint64) { return s.s.Rows() }
 
 // AppendRow appends the cells of row n to cells, without blank ones at its end,

@@ -99,6 +99,68 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// TestOlderHistory: what was printed before can be asked for, page by page, and
+// comes above what is there.
+func TestOlderHistory(t *testing.T) {
+	lines := func(from, to int) (lines []Line) {
+		for n := from; n < to; n++ {
+			lines = append(lines, Line{Text: fmt.Appendf(nil, "\x1b[1mline %d\x1b[m \x1b]8;;http://x/%d\x1b\\e\u0301\x1b]8;;\x1b\\", n, n)})
+		}
+		return lines
+	}
+	s := NewScreen(Size{20, 3})
+	if _, ok := s.Older(); ok {
+		t.Error("there is something before the beginning")
+	}
+	s.Follow(History{Start: 2, First: 7, End: 9, Lines: lines(7, 9)})
+	s.Follow(Snapshot{Size: Size{20, 3}, First: true, Data: []byte("now")})
+	_, was, _ := s.Rows()
+	for _, page := range [][2]int{{5, 7}, {2, 5}} {
+		before, ok := s.Older()
+		if !ok || before != uint64(page[1]) {
+			t.Fatalf("to ask for: %d, %v, want %d", before, ok, page[1])
+		}
+		s.Follow(History{Start: 2, First: uint64(page[0]), End: 9, Lines: lines(page[0], page[1])})
+	}
+	start, on, end := s.Rows()
+	if got := shown(s, start, end); got != "line 2 e\u0301\nline 3 e\u0301\nline 4 e\u0301\nline 5 e\u0301\nline 6 e\u0301\nline 7 e\u0301\nline 8 e\u0301\nnow" || on != was {
+		t.Errorf("rows from %d, the screen at %d (was %d):\n%s", start, on, was, got)
+	}
+	if cells, _ := s.AppendRow(nil, start); !cells[0].Style.Bold || cells[7].Link != "http://x/2" {
+		t.Errorf("attributes are lost: %+v", cells)
+	}
+	if before, ok := s.Older(); ok {
+		t.Errorf("there is more, before %d", before)
+	}
+	if s.Err() != nil {
+		t.Error(s.Err())
+	}
+}
+
+// TestOlderHistoryIsBounded: a host that claims to have more and more fills no
+// memory, and what there was stays.
+func TestOlderHistoryIsBounded(t *testing.T) {
+	s := NewScreen(Size{80, 3})
+	const first = 1 << 20
+	s.Follow(History{First: first, End: first + 1, Lines: []Line{{Text: []byte("newest")}}})
+	s.Follow(Snapshot{Size: Size{80, 3}, First: true, Data: []byte("now")})
+	page := make([]Line, MaxHistory)
+	for i := range page {
+		page[i] = Line{Text: []byte(strings.Repeat("x", 100))}
+	}
+	asked := 0
+	for before, ok := s.Older(); ok; before, ok = s.Older() {
+		if asked++; asked > 10 {
+			t.Fatal("there is always room for more")
+		}
+		s.Follow(History{First: before - MaxHistory, End: first + 1, Lines: page})
+	}
+	start, on, _ := s.Rows()
+	if got := shown(s, on-1, on); on-start > MaxHistory || on-start < 1000 || got != "newest" {
+		t.Errorf("%d rows, the newest is %q", on-start, got)
+	}
+}
+
 // FuzzScreen has a screen follow a hostile host's events in any order, and
 // looks at every cell.
 func FuzzScreen(f *testing.F) {
@@ -109,7 +171,8 @@ func FuzzScreen(f *testing.F) {
 		s := NewScreen(Size{80, 24})
 		events := []Event{
 			Output{Data: a},
-			History{Lines: []Line{{Text: b, Wrapped: order&1 != 0}, {Text: a}}},
+			History{First: 9, End: 11, Lines: []Line{{Text: b, Wrapped: order&1 != 0}, {Text: a}}},
+			History{First: 7, End: 11, Lines: []Line{{Text: a, Wrapped: order&1 != 0}, {Text: b, Wrapped: order&2 != 0}}},
 			Snapshot{Size: size, First: true, Data: b},
 			size,
 			Gap{0, 1},

@@ -63,6 +63,7 @@ type Terminal struct {
 type action struct {
 	input       []byte
 	ask, redraw bool
+	before      uint64 // a page of history before that line; 0: none
 }
 
 const (
@@ -266,6 +267,8 @@ func (t *Terminal) send(ctx context.Context, client *terminal.Client, gone <-cha
 				_ = client.Ask()
 			case a.redraw:
 				_ = client.Redraw()
+			case a.before > 0:
+				_ = client.Page(a.before, terminal.MaxHistory)
 			case mayType:
 				_ = client.Input(a.input)
 			}
@@ -322,6 +325,10 @@ func (t *Terminal) Type(p []byte) bool {
 
 // Ask asks the host's person for the right to type.
 func (t *Terminal) Ask() { t.post(action{ask: true}) }
+
+// Page asks for history before the line of that number: a terminal.History comes,
+// unless the stream is lost.
+func (t *Terminal) Page(before uint64) { t.post(action{before: before}) }
 
 // Redraw asks for the screen once more.
 func (t *Terminal) Redraw() { t.post(action{redraw: true}) }

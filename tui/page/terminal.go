@@ -3,6 +3,7 @@ package page
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
@@ -39,15 +40,24 @@ type TerminalPage struct {
 	kick    uint64 // the viewer whose leaving is to be confirmed
 	hits    string // where a search is
 	copied  string
-	watch   bool // only watching was asked for
+	watch   bool      // only watching was asked for
+	deaf    bool      // a key has just been pressed that goes nowhere
+	older   bool      // what was printed before is being asked for
+	seeking bool      // a search waits for that
+	heard   time.Time // when something last came from the peer
+	now     time.Time
 	keys    terminalKeys
 
 	width, height int
 }
 
 // scrollback is how many lines of what was printed before come first. They come
-// ahead of the screen, so there are not as many as there could be.
-const scrollback = 1000
+// ahead of the screen, so they are few; the others come when somebody scrolls back.
+const scrollback = 200
+
+// mute is how long nothing may come from a peer before that is told. One that is
+// there is heard every few seconds.
+const mute = 5 * time.Second
 
 type terminalMode int
 
@@ -84,7 +94,7 @@ func newTerminalKeys() terminalKeys {
 func NewTerminal(env Env, of Subject) Page {
 	t := &TerminalPage{
 		env: env, of: of, keys: newTerminalKeys(), people: widget.NewList(env.Keys), shelf: widget.NewList(env.Keys),
-		find: widget.NewField(env.Theme, "/"),
+		find: widget.NewField(env.Theme, "/"), now: env.Now,
 	}
 	t.watch = of.Offers != nil && !allows(of.Offers, terminal.ServiceName, string(terminal.Control)) && of.Ref() != node.Own
 	t.view = screen.View{
@@ -181,7 +191,7 @@ func (t *TerminalPage) attach() tea.Cmd {
 	link := background.NewTerminal(t.bound().Open, r)
 	t.link, t.state, t.err, t.exit = link, background.Opening, nil, nil
 	t.view.Screen = terminal.NewScreen(t.view.Screen.Size()) // what was printed comes again
-	t.welcome, t.roster, t.mode, t.kick = terminal.Welcome{}, terminal.Roster{}, typing, 0
+	t.welcome, t.roster, t.mode, t.kick, t.older = terminal.Welcome{}, terminal.Roster{}, typing, 0, false
 	t.view.Live()
 	return tea.Batch(t.env.Run(func(ctx context.Context) tea.Msg {
 		link.Run(ctx)
@@ -247,12 +257,13 @@ func (t *TerminalPage) self() terminal.Viewer {
 // hosts reports whether this is our own terminal.
 func (t *TerminalPage) hosts() bool { return t.of.Ref() == node.Own }
 
-// Captures takes every key while the person types into the terminal.
+// Captures takes every key while the person may think that it goes to the terminal,
+// whether or not it does: none must then do something else.
 func (t *TerminalPage) Captures() Capture {
 	switch {
 	case t.mode == finding:
 		return CaptureText
-	case t.mode == typing && t.mayType():
+	case t.mode == typing && t.state != background.Over:
 		return CaptureAll
 	}
 	return CaptureNone
@@ -281,8 +292,12 @@ func (t *TerminalPage) Keys() []key.Binding {
 	case choosing:
 		return []key.Binding{k.cancel, keys.Open}
 	case typing:
-		if t.mayType() {
+		switch t.state {
+		case background.Opening:
+			return []key.Binding{k.cancel, k.prefix}
+		case background.Attached, background.Lost:
 			return []key.Binding{k.prefix}
+		case background.Over:
 		}
 	}
 	var bindings []key.Binding
@@ -317,7 +332,16 @@ func (t *TerminalPage) Update(msg tea.Msg) (Page, tea.Cmd) {
 		if msg.page == t {
 			return t, t.returned(msg)
 		}
+	case State:
+		for _, p := range msg.Peers {
+			if p.Peer.ID == t.of.Peer.Peer.ID && p.Connected {
+				t.heard = p.Path.Heard
+			}
+		}
+	case Tick:
+		t.now = msg.Now
 	case tea.KeyMsg:
+		t.deaf = false
 		return t, t.key(msg)
 	case tea.MouseMsg:
 		return t, t.mouse(msg)
@@ -334,13 +358,15 @@ func (t *TerminalPage) take(b background.Batch) tea.Cmd {
 		t.view.Screen.Follow(e)
 		switch e := e.(type) {
 		case terminal.Welcome:
-			t.welcome, t.roster = e, terminal.Roster{}
+			t.welcome, t.roster, t.older = e, terminal.Roster{}, false
 			if was == background.Lost {
 				cmds = append(cmds, Send(Toast{Text: "Attached again.", Level: Good}))
 			}
 			cmds = append(cmds, t.verb())
 		case terminal.Roster:
 			cmds = append(cmds, t.met(e))
+		case terminal.History:
+			cmds = append(cmds, t.turned())
 		case terminal.Typing:
 			t.roster.Typist = uint64(e)
 		case terminal.Exit:
@@ -370,6 +396,39 @@ func (t *TerminalPage) met(r terminal.Roster) tea.Cmd {
 		return Send(Toast{Text: "The host does not let you type.", Level: Warn})
 	}
 	return nil
+}
+
+// turn asks for what was printed before what is here.
+func (t *TerminalPage) turn() {
+	if before, ok := t.view.Screen.Older(); ok && !t.older {
+		t.older = true
+		t.link.Page(before)
+	}
+}
+
+// turned goes on asking, as a page is not all that there is, and then searches it.
+func (t *TerminalPage) turned() tea.Cmd {
+	if !t.older {
+		return nil // it came by itself
+	}
+	t.older = false
+	t.turn()
+	switch {
+	case t.older:
+	case t.seeking:
+		return t.search()
+	case t.mode == scrolling && t.view.Query() != "":
+		t.hits = fmt.Sprintf("%d found", t.view.Found())
+	}
+	return nil
+}
+
+// silence is how long nothing has come from the peer, if that is long.
+func (t *TerminalPage) silence() time.Duration {
+	if quiet := t.now.Sub(t.heard); !t.heard.IsZero() && quiet >= mute && t.state == background.Attached && !t.hosts() {
+		return quiet
+	}
+	return 0
 }
 
 // list asks which terminals there are.

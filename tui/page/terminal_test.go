@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"tandem/session"
 	"tandem/session/sessiontest"
+	"tandem/share/node"
 	"tandem/share/terminal"
 	"tandem/tui/page"
 	"tandem/tui/theme"
@@ -174,7 +176,9 @@ func TestWatchOnly(t *testing.T) {
 	s.Offers[0].Actions = []string{"view"}
 	w := tuitest.NewWindow(page.NewTerminal(tuitest.Env(t, b, tuitest.None()), s))
 	f := tuitest.Start(t, w, 100, 20)
-	f.Wait("you only watch", "status line").Keys("w").Wait("Who is here").Keys("esc").Keys("a")
+	f.Wait("you only watch", "status line", "ctrl+] for commands")
+	f.Keys("w", "q", "l", "?", "esc").Wait("not sent: you watch only", "status line").Gone("Who is here")
+	f.Keys("ctrl+]", "w").Wait("Who is here").Keys("esc").Keys("ctrl+]", "a")
 	f.Until("it asks", func() bool {
 		for _, m := range w.Said() {
 			if toast, ok := m.(page.Toast); ok && strings.Contains(toast.Text, "Asked") {
@@ -188,6 +192,61 @@ func TestWatchOnly(t *testing.T) {
 			t.Errorf("verb %q", v.Text)
 		}
 	}
+}
+
+// TestSilentHost: a host of which nothing comes any more is told from a program
+// that prints nothing.
+func TestSilentHost(t *testing.T) {
+	b := scripted(t, welcome("control"), roster("control", "view", ""), output(printed))
+	s := anna()
+	f := tuitest.Start(t, tuitest.NewWindow(page.NewTerminal(tuitest.Env(t, b, tuitest.None()), s)), 100, 20)
+	f.Wait("you type", "ctrl+] for commands")
+	peer := s.Peer
+	peer.Connected = true
+	after := func(seconds int) {
+		f.Send(page.Tick{Now: tuitest.Now().Add(time.Duration(seconds) * time.Second)})
+	}
+	peer.Path.Heard = tuitest.Now()
+	f.Send(page.State{At: tuitest.Now(), Peers: []node.PeerStatus{peer}})
+	after(12)
+	f.Wait("no answer for 12s")
+	peer.Path.Heard = tuitest.Now().Add(13 * time.Second)
+	f.Send(page.State{At: tuitest.Now(), Peers: []node.PeerStatus{peer}})
+	after(14)
+	f.Gone("no answer").Wait("ctrl+] for commands")
+}
+
+// TestLostTerminalKeepsKeys: what is typed while the connection is lost, or not there
+// yet, is no command of the page.
+func TestLostTerminalKeepsKeys(t *testing.T) {
+	b := tuitest.Busy()
+	b.Has.Open = func(ctx context.Context, _ string, _ session.Header) (session.Stream, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	env := tuitest.Env(t, b, tuitest.None())
+	w := tuitest.NewWindow(page.NewTransfers(env, page.Subject{}))
+	f := tuitest.Start(t, w, 100, 20)
+	f.Wait("Nothing is being copied").Send(page.Open{Page: page.NewTerminal(env, anna())})
+	f.Wait("Opening the terminal").Keys("l", "s", "q", "f", "ctrl+]").Wait("a command?", "Opening the terminal")
+	f.Keys("esc").Gone("a command?").Keys("esc").Wait("Nothing is being copied")
+	for _, m := range w.Said() {
+		if _, ok := m.(page.Exec); ok {
+			t.Error("a letter has handed the window over")
+		}
+	}
+}
+
+// TestOlderLines: all that the host keeps can be searched and scrolled through, though
+// little of it comes at first.
+func TestOlderLines(t *testing.T) {
+	b := shared(t, terminal.Config{})
+	env := tuitest.Env(t, b, tuitest.None())
+	first := tuitest.Start(t, tuitest.NewWindow(page.NewTerminal(env, anna())), 80, 20)
+	first.Wait("$ ").Keys("i=0; while test $i -lt 3000; do echo row-$i-; i=$((i+1)); done", "enter").Wait("row-2999-")
+	f := tuitest.Start(t, tuitest.NewWindow(page.NewTerminal(env, anna())), 80, 20)
+	f.Wait("row-2999-").Keys("ctrl+]").Wait("a command?").Keys("/", "row-7-", "enter").Wait("row-7-", "row-8-", "lines back")
+	f.Keys("g").Wait("$ i=0; while", "row-0-")
 }
 
 // TestOwnTerminal: the host changes rights live, makes somebody leave, and lets

@@ -36,13 +36,18 @@ func (t *TerminalPage) key(msg tea.KeyMsg) tea.Cmd {
 		return t.command(msg)
 	}
 	switch {
-	case !t.mayType():
+	case t.state == background.Over:
 		return t.command(msg)
 	case key.Matches(msg, t.keys.prefix):
 		t.mode = command
-		return nil
+	case t.mayType():
+		return t.send(msg)
+	case t.state == background.Opening && key.Matches(msg, t.keys.cancel):
+		return Send(Back{})
+	default:
+		t.deaf = true
 	}
-	return t.send(msg)
+	return nil
 }
 
 // send types a key.
@@ -65,6 +70,7 @@ func (t *TerminalPage) command(msg tea.KeyMsg) tea.Cmd {
 		return t.fullScreen()
 	case key.Matches(msg, k.scroll):
 		t.mode = scrolling
+		t.turn()
 		t.view.Scroll(-max(t.height/2, 1))
 		if !t.view.Back() {
 			t.view.Move(0, 0)
@@ -108,6 +114,7 @@ func (t *TerminalPage) ask() tea.Cmd {
 
 func (t *TerminalPage) seek() {
 	t.mode = finding
+	t.turn()
 	t.find.Set("")
 	t.find.Focus()
 	t.arrange()
@@ -177,19 +184,28 @@ func (t *TerminalPage) copy() tea.Cmd {
 	})
 }
 
+func (t *TerminalPage) search() tea.Cmd {
+	t.seeking = false
+	t.find.Blur()
+	t.mode = scrolling
+	t.arrange()
+	n := t.view.Search(t.find.Value())
+	t.hits = fmt.Sprintf("%d found", n)
+	if !t.view.Back() {
+		t.mode, t.hits = typing, ""
+		return Send(Toast{Text: "Nothing like that has been printed.", Level: Warn})
+	}
+	return nil
+}
+
 func (t *TerminalPage) findKey(msg tea.KeyMsg) tea.Cmd {
 	switch {
+	case key.Matches(msg, t.env.Keys.Open) && t.older && !t.seeking:
+		t.seeking = true // in all of it
 	case key.Matches(msg, t.env.Keys.Open):
-		t.find.Blur()
-		t.mode = scrolling
-		t.arrange()
-		n := t.view.Search(t.find.Value())
-		t.hits = fmt.Sprintf("%d found", n)
-		if !t.view.Back() {
-			t.mode, t.hits = typing, ""
-			return Send(Toast{Text: "Nothing like that has been printed.", Level: Warn})
-		}
+		return t.search()
 	case key.Matches(msg, t.keys.cancel):
+		t.seeking = false
 		t.find.Blur()
 		t.mode = typing
 		if t.view.Back() {
@@ -346,6 +362,7 @@ func (t *TerminalPage) mouse(msg tea.MouseMsg) tea.Cmd {
 	switch {
 	case msg.Button == tea.MouseButtonWheelUp:
 		t.view.Scroll(-3)
+		t.turn()
 	case msg.Button == tea.MouseButtonWheelDown:
 		t.view.Scroll(3)
 	case msg.Button == tea.MouseButtonLeft && msg.Action == tea.MouseActionPress:

@@ -3,6 +3,7 @@ package page
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"tandem/session"
 	"tandem/share/node"
@@ -157,6 +158,8 @@ func (t *TerminalPage) standing() string {
 	case t.state == background.Over && t.err != nil && t.welcome.Viewer != 0:
 		_, why := session.Public(t.err)
 		return look.Badge.Render(" " + widget.Clean(why) + " ")
+	case t.silence() > 0:
+		return look.Badge.Render(" no answer for " + t.silence().Round(time.Second).String() + " ")
 	case t.mode == scrolling:
 		rows, of := t.view.Scrolled()
 		text := fmt.Sprintf(" %d of %d lines back ", rows, of)
@@ -170,9 +173,13 @@ func (t *TerminalPage) standing() string {
 			text += "selecting "
 		}
 		return look.Badge.Render(text)
+	case t.seeking:
+		return look.Badge.Render(" fetching what was printed before" + look.Glyphs.Ellipsis + " ")
 	case t.mode == command:
 		return look.Badge.Render(" a command? ")
-	case t.mode == typing && t.mayType():
+	case t.deaf && t.state == background.Attached:
+		return look.Badge.Render(" not sent: you watch only ") + look.Dim.Render(" "+t.keys.prefix.Help().Key+" "+t.keys.ask.Help().Key+" asks to type")
+	case t.mode == typing && t.state == background.Attached:
 		return look.Dim.Render(t.keys.prefix.Help().Key + " for commands")
 	}
 	return ""

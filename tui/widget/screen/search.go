@@ -35,6 +35,12 @@ func (v *View) Search(text string) int {
 	return len(v.hits)
 }
 
+// Found is how many there are now of what was looked for last.
+func (v *View) Found() int {
+	v.look()
+	return len(v.hits)
+}
+
 // Query is what was looked for last.
 func (v *View) Query() string { return v.query }
 
