@@ -13,7 +13,7 @@ tools = $(shell .ci/tools/build)
 # A name that matches nothing would pass silently.
 define bench
 @$(GO) test -list '^$(1)$$' $(2) | grep -qx '$(1)' || { echo "$(2) has no $(1)"; exit 1; }
-TANDEM_BENCH=1 $(GO) test -count=1 -v -timeout 30m -run '^$(1)$$' $(2)
+TANDEM_BENCH=$${TANDEM_BENCH:-1} $(GO) test -count=1 -v -timeout $(or $(3),30m) -run '^$(1)$$' $(2)
 endef
 
 .DEFAULT_GOAL := build
@@ -92,11 +92,8 @@ soak-transfer: ## a file of TRANSFER=5000 MiB each way, broken off ten times
 	TANDEM_TRANSFER=$(TRANSFER) $(GO) test -count=1 -v -timeout 0 -run '^TestInterruptedTransfer$$' ./share/folder
 
 bench-transfer: export CROC = $(shell .ci/croc/build)
-bench-transfer: ## files over lossy, thin and long links beside scp, rsync and croc; needs root
-	$(call bench,TestBenchTransfer,./cmd/tandem)
-	$(call bench,TestBenchTransferMany,./cmd/tandem)
-	$(call bench,TestBenchTransferLocal,./cmd/tandem)
-	$(call bench,TestBenchTransferKeys,./cmd/tandem)
+bench-transfer: ## copies beside scp, rsync, croc and pion, an hour; TANDEM_BENCH=all for every link, hours; needs root
+	$(call bench,TestBenchTransfer,./cmd/tandem,0)
 
 bench-tui: ## key to frame with 10,000 peers and 10,000 events a second; start, idle CPU, memory
 	$(call bench,TestBenchKeyToFrame,./tui)
