@@ -49,7 +49,7 @@ func Pump(t testing.TB, p page.Page, first tea.Cmd, texts ...string) page.Page {
 		}
 		select {
 		case msg := <-messages:
-			if cmds, several := group(msg); several {
+			if cmds, several := Group(msg); several {
 				for _, cmd := range cmds {
 					run(cmd)
 				}
@@ -64,9 +64,9 @@ func Pump(t testing.TB, p page.Page, first tea.Cmd, texts ...string) page.Page {
 	}
 }
 
-// group are the Cmds of a tea.BatchMsg, or of the message of a tea.Sequence,
+// Group are the Cmds of a tea.BatchMsg, or of the message of a tea.Sequence,
 // whose type has no name here.
-func group(msg tea.Msg) ([]tea.Cmd, bool) {
+func Group(msg tea.Msg) ([]tea.Cmd, bool) {
 	v := reflect.ValueOf(msg)
 	if v.Kind() != reflect.Slice || v.Type().Elem() != reflect.TypeFor[tea.Cmd]() {
 		return nil, false
