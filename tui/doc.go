@@ -16,7 +16,11 @@
 //	footer   the keys of the page, then the root's
 //
 // The body is clipped to its size whatever a page returns. Below 40 by 10 there is
-// a line that says so, and the keys still work.
+// a line that says so, and the keys still work. Lines that have changed are drawn at
+// once, 200 times a second at most, and less often where the terminal takes its time.
+//
+// A fault of a page, or of what it has begun, ends the program: the terminal is given
+// back first, and told where the fault is.
 //
 // # The node
 //

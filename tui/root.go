@@ -109,6 +109,8 @@ func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, exec(msg)
 	case run:
 		return m, m.key(msg.key)
+	case panicked:
+		panic(msg.why)
 	default:
 		return m, m.broadcast(msg)
 	}

@@ -3,8 +3,10 @@ package tui
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -43,15 +45,24 @@ type work struct {
 	stop  context.CancelFunc
 }
 
+// panicked is that work did. The root panics in its stead: bubbletea gives the
+// terminal back before it tells of that, but not before it tells of a Cmd's panic.
+type panicked struct{ why string }
+
 func newWork(ctx context.Context) *work {
 	ctx, stop := context.WithCancel(ctx)
 	w := &work{stop: stop}
 	w.run = func(f func(context.Context) tea.Msg) tea.Cmd {
-		return func() tea.Msg {
+		return func() (msg tea.Msg) {
 			if !w.begin(ctx) {
 				return nil
 			}
 			defer w.group.Done()
+			defer func() {
+				if p := recover(); p != nil {
+					msg = panicked{fmt.Sprintf("%v\n\n%s", p, debug.Stack())}
+				}
+			}()
 			return f(ctx)
 		}
 	}
@@ -100,10 +111,6 @@ func raw(in io.Reader) (restore func(), err error) {
 	return func() { _ = term.Restore(int(file.Fd()), was) }, nil // it is the last thing done
 }
 
-// frames is how often the window is drawn at most, in frames per second. It is
-// half of what a key waits for, and costs nothing when nothing has changed.
-const frames = 120
-
 // Run shows the terminal UI until its person quits or ctx ends. The terminal is
 // then as it was.
 func Run(ctx context.Context, c Config) error {
@@ -117,8 +124,8 @@ func Run(ctx context.Context, c Config) error {
 	}
 	c.Keys.Suspend.SetEnabled(!c.Theme.Plain) // the terminal's mode is not bubbletea's to restore then
 	m := newRoot(c, w.run, time.Now())
-	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithFPS(frames), tea.WithoutSignalHandler()}
-	var model tea.Model = m
+	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithoutSignalHandler()}
+	var model tea.Model
 	if c.Theme.Plain {
 		restore, err := raw(c.In)
 		if err != nil {
@@ -128,12 +135,17 @@ func Run(ctx context.Context, c Config) error {
 		model = newPlain(m, c.Out)
 		options = append(options, tea.WithoutRenderer())
 	} else {
-		options = append(options, tea.WithAltScreen(), tea.WithMouseCellMotion())
+		if width, height, err := term.GetSize(int(c.Out.Fd())); err == nil {
+			m.width, m.height = width, height
+			m.resize()
+		}
+		model = newPainter(m, c.Out)
+		options = append(options, tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithFilter(sizes), tea.WithFPS(1))
 	}
 	_, err := tea.NewProgram(model, options...).Run()
 	switch {
 	case errors.Is(err, tea.ErrProgramPanic):
-		return session.Errorf("tui", session.Internal, "the terminal UI has failed; what it had printed above says where")
+		return session.Errorf("tui", session.Internal, "the terminal UI has failed; what is printed above says where")
 	case errors.Is(err, tea.ErrProgramKilled), errors.Is(err, tea.ErrInterrupted):
 		return ctx.Err()
 	}
