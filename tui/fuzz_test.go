@@ -15,11 +15,11 @@ import (
 	"tandem/session"
 	"tandem/share/folder"
 	"tandem/share/node"
+	jobs "tandem/tui/background"
 	"tandem/tui/page"
 	"tandem/tui/theme"
 	"tandem/tui/tuitest"
 	"tandem/tui/widget"
-	jobs "tandem/tui/work"
 )
 
 // FuzzTUI gives the root, with every page within reach, random keys, sizes, clicks,

@@ -13,8 +13,8 @@ import (
 	"tandem/share/facts"
 	"tandem/share/offers"
 	"tandem/share/terminal"
+	jobs "tandem/tui/background"
 	"tandem/tui/tuitest"
-	jobs "tandem/tui/work"
 )
 
 // style is the only sequence that a window consists of (ECMA-48, SGR).
