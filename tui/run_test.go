@@ -100,7 +100,7 @@ func TestPlain(t *testing.T) {
 			text  string
 			times int
 			key   string
-		}{{"Sessions (1)", 1, "n"}, {"What do you share?", 1, "\t"}, {"> guests [watch and type]", 1, "\t"}, {"> program", 1, "bas\x7fsh"}, {"bas\b \bsh", 1, "\t"}, {"\r\n> folder", 1, "\x1b"}, {"Sessions (1)", 2, "q"}, {"Quit?", 1, "Y"}} {
+		}{{"Sessions (1)", 1, "n"}, {"What do you share?", 1, "\t"}, {"> guests [watch and type]", 1, "\t"}, {"> program", 1, "bas\x7fsh"}, {"bas\b \bsh", 1, "\t"}, {"\r\n> recording", 1, "\x1b"}, {"Sessions (1)", 2, "q"}, {"Quit?", 1, "Y"}} {
 			for strings.Count(s.said.String(), step.text) < step.times && ctx.Err() == nil {
 				time.Sleep(5 * time.Millisecond)
 			}

@@ -110,6 +110,9 @@ func (d *door) askGuest(ctx context.Context, folders []node.Folder, e node.Event
 	fmt.Fprintf(&about, "%s asks to join.\n", quoteName(*e.Peer))
 	fmt.Fprintf(&about, "  fingerprint  %s\n", wordGroups(e.Words))
 	fmt.Fprintf(&about, "  would get    %s", column(describeRights(e.Offers)))
+	if e.Recorded != node.NotRecorded {
+		about.WriteString("\n  recorded     what happens in the terminal is")
+	}
 	for _, f := range folders {
 		fmt.Fprintf(&about, "\n  the folder   %s", session.Printable(f.Dir))
 	}

@@ -99,7 +99,7 @@ func runJoin(ctx context.Context, io stdio, f *flags, invite string, recording *
 	peer := node.Bound{Backend: b, Peer: joined.Peer.ID.String()}
 	if f.json {
 		out.print(node.Event{
-			Event: node.EventJoined, Peer: &joined.Peer, Words: joined.Words, Offers: joined.Offers, Path: &joined.Path,
+			Event: node.EventJoined, Peer: &joined.Peer, Words: joined.Words, Offers: joined.Offers, Path: &joined.Path, Recorded: joined.Recorded,
 		})
 		ctx, cancel := untilEnd(ctx, io)
 		defer cancel()
@@ -130,6 +130,9 @@ func printJoined(io stdio, j node.Joined, fingerprint bool) {
 		fmt.Fprintf(io.out, "  fingerprint  %s\n", wordGroups(j.Words))
 	}
 	fmt.Fprintf(io.out, "  offers       %s\n", column(describeRights(j.Offers)))
+	if j.Recorded != node.NotRecorded {
+		fmt.Fprintln(io.out, "  recorded     the host records what happens in the terminal")
+	}
 	for _, r := range j.Offers {
 		if strings.HasPrefix(r.Service, "folder/") {
 			fmt.Fprintf(io.out, "  in another window   tandem ls %[1]s:%[2]s   tandem get %[1]s:%[2]s/FILE\n", j.Alias, session.Printable(r.Resource))

@@ -220,7 +220,7 @@ func sessionBetween(t *testing.T, alice, bob *person) {
 	alice.picture("home")
 	alice.press("n")
 	alice.wait("What do you share?")
-	alice.press("Tab", "Tab", "Tab")
+	alice.press("Tab", "Tab", "Tab", "Tab")
 	alice.typed(".")
 	alice.press("Tab", "Space")
 	alice.wait("--write --terminal")

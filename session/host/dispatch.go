@@ -60,8 +60,10 @@ const (
 	maxResource = 512
 	maxAction   = 64
 	// maxRights and maxActions bound what an approval lists.
-	maxRights  = 256
-	maxActions = 64
+	maxRights = 256
+	// maxRecorded is the longest word for how things are recorded.
+	maxRecorded = 32
+	maxActions  = 64
 )
 
 // checkHeader refuses names that nothing can be called, before anybody has to

@@ -36,13 +36,15 @@
 //
 //	m3    G→H  name, contact                  who asks
 //	more  G→H  round 1, link                  link's S1, not waiting for approval
-//	m4    H→G  name, contact, rights, round   approved
+//	m4    H→G  name, contact, rights, round,  approved
+//	           recorded
 //	more  H→G  round 0                        not decided yet; answers a repeated m3
 //	more  both round, link                    link's envelopes, for as long as the
 //	                                          session lives: restarts use them too
 //
-// contact is identity's Contact, rights an array of grant's Right, link an
-// envelope of package link in base64. A person may take minutes to approve,
+// contact is identity's Contact, rights an array of grant's Right, recorded a word
+// of at most 32 bytes for how the host records what the guest does (absent: it does
+// not), link an envelope of package link in base64. A person may take minutes to approve,
 // and an S1 lives for a minute. The approval names the round the host will
 // answer: 1 if the first S1 is still fresh (30 s), otherwise 2, and the guest
 // then starts a new link in round 2. A round ends the ones before it. There are

@@ -28,6 +28,8 @@ type (
 		Contact identity.Contact `json:"contact"`
 		Rights  []grant.Right    `json:"rights,omitempty"`
 		Round   int              `json:"round,omitempty"`
+		// Recorded is InviteConfig's.
+		Recorded string `json:"recorded,omitempty"`
 	}
 	// roundEnvelope is the content of every further message.
 	roundEnvelope struct {
@@ -218,7 +220,7 @@ func (h *Host) approve(i *Invite, g *guest) (peer session.Peer, admitted bool, e
 			Op: "pair", Kind: session.KindOf(err), Text: "the host can't write down whom it lets in", Err: err,
 		}
 	}
-	return peer, true, h.accept(g, rights, time.Since(asked) > h.cfg.patience.fresh)
+	return peer, true, h.accept(g, i, rights, time.Since(asked) > h.cfg.patience.fresh)
 }
 
 // awaitProof waits until a guest has proved that it holds the invite, and
@@ -286,13 +288,13 @@ func (h *Host) awaitDeparture(ctx context.Context, i *Invite, g *guest) error {
 
 // accept tells a guest that it may come in, and in which round: the first, if
 // its S1 is still good.
-func (h *Host) accept(g *guest, rights []grant.Right, stale bool) error {
+func (h *Host) accept(g *guest, i *Invite, rights []grant.Right, stale bool) error {
 	round := 1
 	if stale {
 		round = 2
 	}
 	answer, err := json.Marshal(introduction{
-		Name: h.cfg.Device.Name(), Contact: h.cfg.Contact(), Rights: rights, Round: round,
+		Name: h.cfg.Device.Name(), Contact: h.cfg.Contact(), Rights: rights, Round: round, Recorded: i.cfg.Recorded,
 	})
 	if err != nil {
 		return err

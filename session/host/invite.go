@@ -19,6 +19,9 @@ type InviteConfig struct {
 	// it is let in for. It may take as long as a person takes; ctx ends with
 	// the host or the invite, and when the guest has gone (its cause says so).
 	Admit func(ctx context.Context, guest session.Peer) ([]grant.Right, error)
+	// Recorded tells guests how what they do is recorded, in a word that both sides'
+	// callers know; empty is not. It has at most maxRecorded bytes.
+	Recorded string
 	// Failed is told that an attempt came to nothing, and how many are left.
 	Failed func(left int)
 	// Missed is told that a guest who was let in did not connect, and why.

@@ -20,6 +20,8 @@ type Joined struct {
 	Session session.Session
 	Entry   identity.Entry
 	Rights  []grant.Right
+	// Recorded is how the host says that it records what we do there: InviteConfig's.
+	Recorded string
 }
 
 // join is one attempt of ours. Its letters arrive at inbox.
@@ -344,6 +346,9 @@ func (a *joining) answered(ctx context.Context, payload []byte) error {
 	if err := checkRights(intro.Rights); err != nil {
 		return err
 	}
+	if len(intro.Recorded) > maxRecorded {
+		return session.Errorf("join", session.Invalid, "the host's answer makes no sense")
+	}
 	intro.Name = session.PrintableName(intro.Name)
 	a.answer = &intro
 	if intro.Round > a.round {
@@ -384,7 +389,7 @@ func (a *joining) settle() error {
 	}
 	a.link = a.ready
 	a.host.keep(a.link, a.to, a.envelopes)
-	a.result <- joinResult{joined: &Joined{Session: a.link, Entry: entry, Rights: a.answer.Rights}}
+	a.result <- joinResult{joined: &Joined{Session: a.link, Entry: entry, Rights: a.answer.Rights, Recorded: a.answer.Recorded}}
 	return nil
 }
 

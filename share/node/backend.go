@@ -78,6 +78,8 @@ type Joined struct {
 	Words  []string     `json:"words"`
 	Offers []Right      `json:"offers"`
 	Path   session.Path `json:"path"`
+	// Recorded is whether the host says that it records the terminal.
+	Recorded Recorded `json:"recorded,omitempty"`
 }
 
 // PeerStatus is a known peer and the path to it.

@@ -2,6 +2,8 @@ package node
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -186,6 +188,87 @@ func TestBackendShares(t *testing.T) {
 	})
 }
 
+// The terminal of a share that asks for it is recorded. Both sides are told before
+// anything is typed; and a terminal that isn't recorded like that is not shared by a
+// share that wants more.
+func TestRecordedShare(t *testing.T) {
+	onBackends(t, func(t *testing.T, alice sharer) {
+		if _, err := alice.StartShare(within(t), Share{Record: RecordedMaybe, Forward: []string{"any"}}); session.KindOf(err) != session.Invalid {
+			t.Errorf("a recording of no terminal: %v", err)
+		}
+		if _, err := alice.StartShare(within(t), Share{Record: "always", Terminal: true}); session.KindOf(err) != session.Invalid {
+			t.Errorf("an unknown way to record: %v", err)
+		}
+		s, err := alice.StartShare(within(t), Share{Terminal: true, Command: []string{"cat"}, Record: RecordedMaybe})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(s.Recording); err != nil || s.Recorded != RecordedMaybe || !strings.HasPrefix(s.Recording, alice.cfg.Home.Recordings()) {
+			t.Errorf("%q, %q, %v", s.Recorded, s.Recording, err)
+		}
+		if _, err := alice.StartShare(within(t), Share{Terminal: true, Command: []string{"cat"}, Record: RecordedOrNothing}); session.KindOf(err) != session.Exists {
+			t.Errorf("a share that wants more: %v", err)
+		}
+		same, err := alice.StartShare(within(t), Share{Terminal: true, Command: []string{"cat"}})
+		if err != nil || same.Recorded != RecordedMaybe || same.Recording != s.Recording {
+			t.Errorf("a share that has the terminal in common: %+v, %v", same, err)
+		}
+		bob := begin(t, "bob", alice.url)
+		joining := bob.asking(t, same.Code)
+		request := alice.waitsFor(t, RequestJoin)
+		if request.Recorded != RecordedMaybe {
+			t.Errorf("alice is asked about %q", request.Recorded)
+		}
+		if err := alice.Answer(within(t), request.ID, Answer{Allow: true}); err != nil {
+			t.Fatal(err)
+		}
+		if joined := <-joining; joined.err != nil || joined.Recorded != RecordedMaybe {
+			t.Errorf("bob is told %q, %v", joined.Recorded, joined.err)
+		}
+		for _, id := range []string{s.ID, same.ID} {
+			if err := alice.EndShare(within(t), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		// What must be recorded gives nothing besides.
+		s, err = alice.StartShare(within(t), Share{Terminal: true, Record: RecordedOrNothing})
+		if err != nil || s.Recorded != RecordedOrNothing || s.Recording == "" {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if slices.ContainsFunc(s.Offers, func(r Right) bool { return r.Service == command.ServiceName }) {
+			t.Errorf("guests may run what no recording has: %+v", s.Offers)
+		}
+		if err := alice.EndShare(within(t), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		// It was of that share.
+		s, err = alice.StartShare(within(t), Share{Terminal: true})
+		if err != nil || s.Recorded != NotRecorded || s.Recording != "" {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if _, err := alice.StartShare(within(t), Share{Terminal: true, Record: RecordedMaybe}); session.KindOf(err) != session.Exists {
+			t.Errorf("a recording of what has begun without: %v", err)
+		}
+	})
+}
+
+// A recording that can't be written is not promised; one that is required refuses.
+func TestRecordingCannotBeWritten(t *testing.T) {
+	url := signalingtest.Start(t, server.Config{}).URL
+	alice := begin(t, "alice", url)
+	if err := os.WriteFile(filepath.Clean(alice.cfg.Home.Recordings()), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := alice.StartShare(within(t), Share{Terminal: true, Record: RecordedOrNothing}); err == nil {
+		t.Errorf("shared without its recording: %+v", s)
+	}
+	s, err := alice.StartShare(within(t), Share{Terminal: true, Record: RecordedMaybe})
+	if err != nil || s.Recorded != NotRecorded || s.Recording != "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // What a share restricts is restricted over the socket as well: nothing of a
 // Share is lost on its way.
 func TestShareAsJSON(t *testing.T) {
@@ -193,7 +276,7 @@ func TestShareAsJSON(t *testing.T) {
 		Name:     "a",
 		Folders:  []Folder{{Dir: "/b", Name: "c", Write: true, Executables: true, Rules: []folder.Rule{{Pattern: "d", Access: folder.Hidden}}, Links: true}},
 		Terminal: true, ViewOnly: true, Command: []string{"e"}, Commands: map[string][]string{"f": {"g"}},
-		Forward: []string{"h"}, ForwardListen: []string{"i"}, Uses: 1, Expires: 2, Always: true, AskWrites: true,
+		Forward: []string{"h"}, ForwardListen: []string{"i"}, Uses: 1, Expires: 2, Always: true, AskWrites: true, Record: RecordedMaybe,
 	}
 	for i := range reflect.TypeFor[Share]().NumField() {
 		if f := reflect.TypeFor[Share]().Field(i); f.Type.Kind() != reflect.Func && reflect.ValueOf(share).Field(i).IsZero() {

@@ -30,7 +30,10 @@
 //
 // All shares of a node have one terminal, which ends with the last of them: a
 // share with another program than it runs is refused. A share's programs begin
-// in its folder, where it has one.
+// in its folder, where it has one. It is recorded if the first of the shares, or the
+// configuration, says so; a share that asks for more than that is refused. Guests are
+// told when they come in, and the host when it is asked. Where the recording is
+// required, guests get nothing that no recording has: no programs beside the terminal.
 //
 // A guest who has proved to hold an invite waits as a request, unless the share
 // lets in everybody. Whoever is at the node can answer, in this process or over

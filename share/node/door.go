@@ -126,11 +126,13 @@ func (n *Node) admit(ctx context.Context, peer session.Peer, s *running) ([]Righ
 // ask lets a guest wait at the door.
 func (n *Node) ask(ctx context.Context, guest Guest, s *running) ([]Right, error) {
 	w := &waiting{
-		Request: Request{ID: newName(), Kind: RequestJoin, Share: s.id, Guest: guest, Since: time.Now()},
+		Request: Request{ID: newName(), Kind: RequestJoin, Share: s.id, Guest: guest, Recorded: s.setup.recorded, Since: time.Now()},
 		answer:  make(chan Answer, 1), done: make(chan error, 1),
 	}
 	n.door.add(w)
-	n.emit(Event{Event: EventRequest, Request: w.ID, Share: s.id, Peer: &guest.Peer, Words: guest.Words, Offers: guest.Offers})
+	n.emit(Event{
+		Event: EventRequest, Request: w.ID, Share: s.id, Peer: &guest.Peer, Words: guest.Words, Offers: guest.Offers, Recorded: w.Recorded,
+	})
 	a, err := n.awaitAnswer(ctx, w)
 	if err != nil {
 		w.done <- errSettled()

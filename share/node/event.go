@@ -59,6 +59,8 @@ type Event struct {
 	Left    int           `json:"left,omitempty"`
 	// Recording is the file that what happens in a share's terminal is kept in.
 	Recording string `json:"recording,omitempty"`
+	// Recorded is whether what the guest does in the terminal is recorded.
+	Recorded Recorded `json:"recorded,omitempty"`
 	// Unreported is how many events of this kind were left out before this one.
 	Unreported int `json:"unreported,omitempty"`
 }

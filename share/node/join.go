@@ -203,7 +203,7 @@ func nobodyWaits(t *pairing.Ticket) error {
 func (n *Node) joined(j *host.Joined) Joined {
 	return Joined{
 		Peer: session.Peer{ID: j.Entry.ID, Name: j.Entry.Name}, Alias: j.Entry.Alias, Words: identity.Words(j.Entry.ID),
-		Offers: j.Rights, Path: j.Session.Path(),
+		Offers: j.Rights, Path: j.Session.Path(), Recorded: heard(j.Recorded),
 	}
 }
 

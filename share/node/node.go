@@ -189,7 +189,7 @@ func build(cfg Config, held *os.File) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.services = newServices(cfg.Subsystems, n.recording(), targets{device.ID(), n.grants}, n.asked, n.allowed, cfg.Log)
+	n.services = newServices(cfg.Subsystems, n.recording(cfg.Recording), targets{device.ID(), n.grants}, n.asked, n.allowed, cfg.Log)
 	n.post = newPost(key, cfg.Roots, cfg.Log)
 	if err := n.post.use(cfg.Insecure, cfg.Servers...); err != nil {
 		return nil, errors.Join(err, n.post.Close())

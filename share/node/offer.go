@@ -14,6 +14,7 @@ import (
 // setup is what a share has set up, and how to take it down.
 type setup struct {
 	rights   []Right
+	recorded Recorded // what happens in its terminal
 	takeDown []func() // the last one first
 }
 
@@ -34,6 +35,14 @@ func (n *Node) offer(id string, s Share) (_ *setup, err error) {
 		}
 	}()
 	if s.Terminal {
+		// The terminal is the host's, not its first guest's: it is there for
+		// guests who may only watch, and outlives any of them.
+		kept, release, err := n.services.shareTerminal(s.Command, s.dir(), n.cfg.Term, n.recordingOf(s))
+		if err != nil {
+			return nil, err
+		}
+		up.later(release)
+		up.recorded = kept
 		actions := []string{"view", "control"}
 		if s.ViewOnly {
 			actions = actions[:1]
@@ -56,7 +65,7 @@ func (n *Node) offer(id string, s Share) (_ *setup, err error) {
 		// Whoever may type into a shell can look around, and run any program; but
 		// no recording has what runs beside a terminal.
 		up.rights = append(up.rights, Right{Service: facts.ServiceName, Actions: []string{facts.Read}})
-		if n.cfg.Recording == nil || !n.cfg.Recording.Required {
+		if up.recorded != RecordedOrNothing {
 			up.rights = append(up.rights, Right{Service: command.ServiceName, Actions: []string{command.Run}})
 			for _, name := range slices.Sorted(maps.Keys(n.cfg.Subsystems)) {
 				up.rights = append(up.rights, Right{Service: command.ServiceName, Resource: name, Actions: []string{command.Run}})
@@ -75,14 +84,5 @@ func (n *Node) offer(id string, s Share) (_ *setup, err error) {
 		return nil, err
 	}
 	up.rights = append(up.rights, forwards...)
-	if s.Terminal {
-		// The terminal is the host's, not its first guest's: it is there for
-		// guests who may only watch, and outlives any of them.
-		release, err := n.services.shareTerminal(s.Command, s.dir(), n.cfg.Term)
-		if err != nil {
-			return nil, err
-		}
-		up.later(release)
-	}
 	return up, nil
 }

@@ -25,10 +25,12 @@ type services struct {
 	facts    *facts.Service
 	offers   *offers.Service
 
-	mu      sync.Mutex     // held while what shares have in common changes
-	users   int            // shares that have the terminal
-	program []string       // that it runs; nil: a shell
-	pins    map[string]int // shares that have pinned a command, by its name
+	mu      sync.Mutex          // held while what shares have in common changes
+	users   int                 // shares that have the terminal
+	program []string            // that it runs; nil: a shell
+	common  *terminal.Recording // of terminals that no share asked to record
+	kept    Recorded            // how the terminal is recorded that shares have
+	pins    map[string]int      // shares that have pinned a command, by its name
 }
 
 func newServices(
@@ -42,6 +44,7 @@ func newServices(
 		command:  command.New(command.Config{Pinned: subsystems, Logger: log}),
 		facts:    facts.New(),
 		offers:   offers.New(allowed),
+		common:   recording,
 		pins:     make(map[string]int),
 	}
 }
@@ -67,35 +70,54 @@ func (s *services) Close() error {
 }
 
 // shareTerminal starts the terminal that all shares have in common, in dir, or
-// lets one more have it. The last to release it ends it.
-func (s *services) shareTerminal(program []string, dir, term string) (release func(), err error) {
+// lets one more have it. The last to release it ends it. It says how the terminal
+// is recorded: by whatever the first share asked for, if that is enough.
+func (s *services) shareTerminal(program []string, dir, term string, recording *terminal.Recording) (_ Recorded, release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case s.users > 0 && recorded(recording).strength() > s.kept.strength():
+		return "", nil, &session.Error{
+			Op: "share", Kind: session.Exists, Text: "a terminal that isn't recorded like that is shared already",
+			Hint: "End that share; or run `tandem share` in another window, which has a terminal of its own.",
+		}
 	case s.users > 0 && !slices.Equal(program, s.program):
-		return nil, &session.Error{
+		return "", nil, &session.Error{
 			Op: "share", Kind: session.Exists, Text: "a terminal with another program is shared already",
 			Hint: "End that share; or run `tandem share` in another window, which has a terminal of its own.",
 		}
 	case s.users == 0 && len(program) > 0:
 		if err := s.terminal.Pin(program); err != nil {
-			return nil, err
+			return "", nil, err
 		}
 	}
 	if s.users == 0 {
 		s.beginIn(dir)
+		s.terminal.Record(recording)
 	}
 	p := terminal.Params{Size: terminal.Size{Cols: 80, Rows: 24}, Term: term}
-	if err := s.terminal.Start("", p); err != nil && session.KindOf(err) != session.Exists { // one that lives will do
-		if s.users == 0 {
-			s.terminal.Unpin()
-			s.beginIn("")
+	err = s.terminal.Start("", p)
+	if session.KindOf(err) == session.Exists && s.users == 0 && (recording != nil && recording.Required || recording != nil && s.recording() == "") {
+		err = &session.Error{
+			Op: "share", Kind: session.Busy, Text: "a terminal is open here already that isn't recorded like that",
+			Hint: "Leave it, and share then.",
 		}
-		return nil, err
+	}
+	if err != nil && session.KindOf(err) != session.Exists { // one that lives will do
+		if s.users == 0 {
+			s.freeTerminal()
+		}
+		return "", nil, err
+	}
+	if s.users == 0 {
+		s.kept = recorded(recording)
+	}
+	if s.recording() == "" {
+		s.kept = NotRecorded // it can't be written
 	}
 	s.users++
 	s.program = program
-	return s.releaseTerminal, nil
+	return s.kept, s.releaseTerminal, nil
 }
 
 func (s *services) releaseTerminal() {
@@ -105,7 +127,13 @@ func (s *services) releaseTerminal() {
 		return
 	}
 	_ = s.terminal.End("") // it may have ended
+	s.freeTerminal()
+}
+
+// freeTerminal forgets what a share has chosen for the terminals.
+func (s *services) freeTerminal() {
 	s.terminal.Unpin()
+	s.terminal.Record(s.common)
 	s.beginIn("")
 }
 

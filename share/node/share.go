@@ -31,6 +31,10 @@ type Share struct {
 	// Command is what the terminal runs instead of a shell; guests can then
 	// start nothing else.
 	Command []string `json:"command,omitempty"`
+	// Record says whether the terminal is recorded, in the home's folder for recordings:
+	// no less than the node was told to record everything. Shares that have the terminal
+	// in common have its recording, which the first has chosen.
+	Record Recorded `json:"record,omitempty"`
 	// Commands are programs with all their arguments, by name: guests run
 	// exactly those.
 	Commands map[string][]string `json:"commands,omitempty"`
@@ -66,6 +70,8 @@ type Shared struct {
 	Offers  []Right   `json:"offers"`
 	// Recording is the file the shared terminal is recorded in, if it is.
 	Recording string `json:"recording,omitempty"`
+	// Recorded is whether it is, and must be; guests are told.
+	Recorded Recorded `json:"recorded,omitempty"`
 	// Here reports whether Own names this node in the verbs of other windows.
 	Here bool `json:"here,omitempty"`
 }
@@ -96,6 +102,10 @@ func (s Share) check() error {
 		what = "there is nothing to share"
 	case len(s.Command) > 0 && (!s.Terminal || s.Command[0] == ""):
 		what = "a program needs a terminal"
+	case s.Record.strength() < 0:
+		what = `record is "on", "required" or nothing`
+	case s.Record != NotRecorded && !s.Terminal:
+		what = "there is no terminal to record"
 	case s.Uses < 0 || s.Uses > maxUses:
 		what = "an invite is for 1 to 1000 guests"
 	case s.Expires < 0 || s.Expires > maxExpires:
@@ -145,7 +155,7 @@ func (n *Node) StartShare(ctx context.Context, s Share) (ShareStatus, error) {
 	n.shares.add(r)
 	n.emit(Event{
 		Event: EventInvite, Share: r.id, Code: r.shared.Code, Link: r.shared.Link, Expires: r.shared.Expires,
-		Offers: r.shared.Offers, Recording: r.shared.Recording,
+		Offers: r.shared.Offers, Recording: r.shared.Recording, Recorded: r.shared.Recorded,
 	})
 	return n.statusOf(r), nil
 }
@@ -176,7 +186,7 @@ func (n *Node) invite(ctx context.Context, r *running) error {
 	}
 	r.shared = Shared{Offers: rights, Here: n.lock != nil}
 	if r.share.Terminal {
-		r.shared.Recording = n.services.recording()
+		r.shared.Recording, r.shared.Recorded = n.services.recording(), r.setup.recorded
 	}
 	spent := func(why string) {
 		if n.shares.spend(r, why) {
@@ -184,8 +194,8 @@ func (n *Node) invite(ctx context.Context, r *running) error {
 		}
 	}
 	r.invite, err = n.host.Invite(host.InviteConfig{
-		Nameplate: nameplate.Number,
-		Options:   pairing.Options{Uses: r.share.Uses, Lifetime: r.share.Expires},
+		Nameplate: nameplate.Number, Recorded: string(r.setup.recorded),
+		Options: pairing.Options{Uses: r.share.Uses, Lifetime: r.share.Expires},
 		Admit: func(ctx context.Context, peer session.Peer) ([]Right, error) {
 			return n.admit(ctx, peer, r)
 		},

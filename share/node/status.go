@@ -69,6 +69,8 @@ type Request struct {
 	Share string `json:"share,omitempty"`
 	// Guest is who asks, and what it would get.
 	Guest Guest `json:"guest"`
+	// Recorded is whether what a guest would do in the terminal is recorded.
+	Recorded Recorded `json:"recorded,omitempty"`
 	// Terminal and Viewer are where somebody would like to type.
 	Terminal string `json:"terminal,omitempty"`
 	Viewer   uint64 `json:"viewer,omitempty"`

@@ -99,6 +99,7 @@ type Service struct {
 	unnamed   int         // terminals named by us so far
 	pinned    []string    // what the share's terminals run; nil: what their makers choose
 	dir       string      // where programs start instead of Config.Dir, if not empty
+	recording *Recording  // of terminals to come
 	serving   sync.WaitGroup
 	hurry     chan struct{} // closed when viewers must leave at once
 }
@@ -113,7 +114,7 @@ func New(config Config) *Service {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{config: config, log: log, hurry: make(chan struct{})}
+	return &Service{config: config, log: log, recording: config.Recording, hurry: make(chan struct{})}
 }
 
 // Name is ServiceName.
@@ -364,7 +365,7 @@ func (s *Service) make(name string, shared bool, owner session.PeerID, p Params)
 			s.config.Asked(name, viewer, peer)
 		}
 	}
-	if err := t.beginRecording(s.config.Recording, l.env); err != nil {
+	if err := t.beginRecording(s.recording, l.env); err != nil {
 		return nil, err
 	}
 	program, err := startProcess(l)
@@ -452,6 +453,14 @@ func (s *Service) BeginIn(dir string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dir = dir
+}
+
+// Record has terminals that are started from now on recorded as r says; nil records
+// none.
+func (s *Service) Record(r *Recording) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recording = r
 }
 
 // Start makes a terminal before anybody attaches. It fails with Exists if one

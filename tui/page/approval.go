@@ -154,6 +154,9 @@ func (a *Approval) View() string {
 	if len(r.Guest.Offers) > 0 {
 		body = append(body, labelled(t, "would get", label, describeRights(r.Guest.Offers))...)
 	}
+	if r.Recorded != node.NotRecorded {
+		body = append(body, labelled(t, "recorded", label, []string{describeRecorded(r.Recorded)})...)
+	}
 	path := "not connected until you let them in"
 	if r.Path.Kind != "" && r.Path.Kind != session.NoPath {
 		path = describePath(r.Path)

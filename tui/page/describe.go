@@ -152,3 +152,15 @@ func name(p node.PeerStatus) string {
 	}
 	return p.Peer.ID.Short()
 }
+
+// describeRecorded says what is recorded, and whether it must be.
+func describeRecorded(r node.Recorded) string {
+	switch r {
+	case node.NotRecorded:
+		return "nothing"
+	case node.RecordedOrNothing:
+		return "the terminal, which ends if that fails"
+	case node.RecordedMaybe:
+	}
+	return "the terminal"
+}

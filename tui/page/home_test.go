@@ -28,8 +28,10 @@ func TestHomeGolden(t *testing.T) {
 
 func TestApprovalGolden(t *testing.T) {
 	b := tuitest.Busy()
+	request := tuitest.Request("r1", 9, "Eve", "s1")
+	request.Recorded = node.RecordedOrNothing
 	tuitest.Page(t, "approval", func(look theme.Theme) page.Page {
-		return page.NewApproval(tuitest.Env(t, b, look), tuitest.Request("r1", 9, "Eve", "s1"), "project", nil, nil)
+		return page.NewApproval(tuitest.Env(t, b, look), request, "project", nil, nil)
 	})
 }
 

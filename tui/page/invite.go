@@ -282,7 +282,11 @@ func (v *Invite) invitation(width, height int, withQR bool) []string {
 		add("")
 		add(labelled(t, "offers", 11, describeRights(s.Offers))...)
 		if s.Recording != "" {
-			add(labelled(t, "recording", 11, []string{widget.Clean(s.Recording)})...)
+			lines := []string{widget.Clean(s.Recording)}
+			if s.Recorded == node.RecordedOrNothing {
+				lines = append(lines, "the terminal ends with it")
+			}
+			add(labelled(t, "recording", 11, lines)...)
 		}
 	}
 	for i := range lines {

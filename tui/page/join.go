@@ -103,7 +103,7 @@ func (j *Join) Update(msg tea.Msg) (Page, tea.Cmd) {
 func subjectOf(r node.Joined) Subject {
 	return Subject{
 		Peer:   node.PeerStatus{Peer: r.Peer, Alias: r.Alias, Words: r.Words, Connected: true, Path: r.Path},
-		Offers: slices.Clone(r.Offers),
+		Offers: slices.Clone(r.Offers), Recorded: r.Recorded,
 	}
 }
 

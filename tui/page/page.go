@@ -143,6 +143,8 @@ type Subject struct {
 	Peer node.PeerStatus
 	// Offers are what the peer offers, if that is known; nil if not.
 	Offers []node.Right
+	// Recorded is whether the peer said, when we joined, that it records its terminal.
+	Recorded node.Recorded
 }
 
 // Ref names the subject for the Backend's methods: an ID, which no change of

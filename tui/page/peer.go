@@ -230,6 +230,9 @@ func (p *Peer) about() []string {
 	if why := widget.Clean(s.Path.WhyNotDirect); why != "" && s.Connected {
 		lines = append(lines, labelled(t, "", label, []string{t.Dim.Render(why)})...)
 	}
+	if p.of.Recorded != node.NotRecorded {
+		lines = append(lines, labelled(t, "recorded", label, []string{t.Warn.Render("by them: ") + describeRecorded(p.of.Recorded)})...)
+	}
 	switch {
 	case p.rename.Focused():
 		lines = append(lines, p.rename.View(p.width-2))

@@ -89,14 +89,14 @@ func TestStartASession(t *testing.T) {
 	})
 	// The terminal to be watched only, a folder that guests may change, three guests.
 	f.Wait("What do you share?").Keys("tab", " ", "tab").Wait("[only watch]")
-	f.Keys("tab", "/srv/data", "tab", " ", "tab").Wait("[read and change]")
+	f.Keys("tab", " ", " ", "tab", "/srv/data", "tab", " ", "tab").Wait("[read and change]")
 	f.Keys("tab", "localhost:80", "tab", "backspace", "0", "enter").Wait("a number from 1 to 1000")
 	f.Keys("backspace", "3", "tab", " ", "tab").Wait("[1 h]").Keys("enter").Wait("4821 - wolf - paper - lunar", "9:00")
-	want := `start folders=["/srv/data write=true executables=false"] terminal=true view=true command=[] forward=["localhost:80"] uses=3 expires=1h0m0s`
+	want := `start folders=["/srv/data write=true executables=false"] terminal=true view=true command=[] forward=["localhost:80"] record="required" uses=3 expires=1h0m0s`
 	if calls := b.Calls(); !slices.Contains(calls, want) {
 		t.Errorf("asked for %q, want %q", calls, want)
 	}
-	want = "tandem share /srv/data --write --terminal --view-only --forward localhost:80 --uses 3 --expires 1h"
+	want = "tandem share /srv/data --write --terminal --view-only --record=required --forward localhost:80 --uses 3 --expires 1h"
 	if verb := form.Verb(); verb != want {
 		t.Errorf("the verb is %q, want %q", verb, want)
 	}
@@ -130,14 +130,14 @@ func TestJoin(t *testing.T) {
 	b := tuitest.New()
 	b.Has.Wait = make(chan struct{})
 	anna := tuitest.Peer(1, "anna", true)
-	b.Has.Joined = node.Joined{Peer: anna.Peer, Alias: "anna", Words: anna.Words, Offers: tuitest.Rights(), Path: anna.Path}
+	b.Has.Joined = node.Joined{Peer: anna.Peer, Alias: "anna", Words: anna.Words, Offers: tuitest.Rights(), Path: anna.Path, Recorded: node.RecordedMaybe}
 	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewJoin(env) })
 	f.Wait("Join a session").Keys("enter").Wait("the code is missing").Keys("wolf", "enter").Wait("a code")
 	f.Keys("ctrl+u", "4821 wolf paper lunar", "enter").Wait("Looking for the host")
 	f.Send(page.Happened{Events: []node.Event{{Event: node.EventMet, Words: anna.Words, Own: b.Has.Self.Words}}})
 	f.Wait("their words", anna.Words[0], "your words", b.Has.Self.Words[0])
 	close(b.Has.Wait)
-	f.Wait("terminal (watch and type)", "Terminal: type there", "Files: copy both ways").Gone("Machine")
+	f.Wait("terminal (watch and type)", "by them: the terminal", "Terminal: type there", "Files: copy both ways").Gone("Machine")
 	if calls := b.Calls(); !slices.Contains(calls, "join 4821-wolf-paper-lunar []") {
 		t.Errorf("asked for %q", calls)
 	}

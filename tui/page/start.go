@@ -23,6 +23,7 @@ type Start struct {
 	form widget.Form
 
 	terminal, typing, program     *widget.Item
+	record                        *widget.Item
 	folder, changing, executables *widget.Item
 	ports                         *widget.Item
 	uses, expires, approve        *widget.Item
@@ -38,6 +39,17 @@ var lifetimes = []struct {
 	name string
 	time time.Duration
 }{{"10 min", 10 * time.Minute}, {"1 h", time.Hour}, {"8 h", 8 * time.Hour}, {"24 h", 24 * time.Hour}}
+
+// recordings are what can be chosen about the recording of a terminal.
+var recordings = []struct {
+	how  node.Recorded
+	name string
+	flag string
+}{
+	{node.NotRecorded, "off", ""},
+	{node.RecordedMaybe, "on", " --record"},
+	{node.RecordedOrNothing, "required", " --record=required"},
+}
 
 // maxUses is how many guests one invite may let in, as for `tandem share --uses`.
 const maxUses = 1000
@@ -57,6 +69,7 @@ func NewStart(env Env) *Start {
 		terminal:    widget.ChoiceItem("terminal", "", "share one", "no"),
 		typing:      widget.ChoiceItem("guests", "", "watch and type", "only watch"),
 		program:     widget.TextItem(t, "program", "", "your shell", "empty is your shell, and any program; else this one only"),
+		record:      widget.ChoiceItem("recording", ""),
 		folder:      widget.TextItem(t, "folder", "", "none", "a folder to share, such as . or ~/project"),
 		changing:    widget.ChoiceItem("guests", "", "only read", "read and change"),
 		executables: widget.ChoiceItem("executables", "", "no", "guests may put some"),
@@ -69,11 +82,14 @@ func NewStart(env Env) *Start {
 	for _, l := range lifetimes {
 		s.expires.Options = append(s.expires.Options, l.name)
 	}
+	for _, r := range recordings {
+		s.record.Options = append(s.record.Options, r.name)
+	}
 	noTerminal := func() bool { return s.terminal.Chosen != 0 }
 	noFolder := func() bool { return s.folder.Value() == "" }
-	s.typing.Hidden, s.program.Hidden, s.changing.Hidden = noTerminal, noTerminal, noFolder
+	s.typing.Hidden, s.program.Hidden, s.record.Hidden, s.changing.Hidden = noTerminal, noTerminal, noTerminal, noFolder
 	s.executables.Hidden = func() bool { return noFolder() || s.changing.Chosen == 0 }
-	s.form = widget.NewForm(t, env.Keys, s.terminal, s.typing, s.program, s.folder, s.changing, s.executables, s.ports, s.uses, s.expires, s.approve)
+	s.form = widget.NewForm(t, env.Keys, s.terminal, s.typing, s.program, s.record, s.folder, s.changing, s.executables, s.ports, s.uses, s.expires, s.approve)
 	return s
 }
 
@@ -154,6 +170,7 @@ func (s *Start) share() (node.Share, *widget.Item) {
 	if s.terminal.Chosen == 0 {
 		share.Terminal, share.ViewOnly = true, s.typing.Chosen == 1
 		share.Command = strings.Fields(s.program.Value())
+		share.Record = recordings[s.record.Chosen].how
 	}
 	if dir := s.folder.Value(); dir != "" {
 		write := s.changing.Chosen == 1
@@ -190,6 +207,7 @@ func (s *Start) Verb() string {
 		if s.typing.Chosen == 1 {
 			verb += " --view-only"
 		}
+		verb += recordings[s.record.Chosen].flag
 	}
 	for _, p := range strings.Fields(s.ports.Value()) {
 		verb += " --forward " + quoteArgument(p)

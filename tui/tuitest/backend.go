@@ -242,8 +242,8 @@ func (b *Backend) StartShare(ctx context.Context, s node.Share) (node.ShareStatu
 	for _, f := range s.Folders {
 		folders = append(folders, fmt.Sprintf("%s write=%v executables=%v", f.Dir, f.Write, f.Executables))
 	}
-	has, err := b.begin(ctx, "StartShare", fmt.Sprintf("start folders=%q terminal=%v view=%v command=%q forward=%q uses=%d expires=%v",
-		folders, s.Terminal, s.ViewOnly, s.Command, s.Forward, s.Uses, s.Expires))
+	has, err := b.begin(ctx, "StartShare", fmt.Sprintf("start folders=%q terminal=%v view=%v command=%q forward=%q record=%q uses=%d expires=%v",
+		folders, s.Terminal, s.ViewOnly, s.Command, s.Forward, s.Record, s.Uses, s.Expires))
 	if err != nil {
 		return node.ShareStatus{}, err
 	}
