@@ -27,6 +27,7 @@ type spot struct {
 	path, stage string
 	offset      int64
 	size        int
+	written     chan struct{} // if set, closed when it lies there
 }
 
 func (r *recent) add(sum chunk.Sum, s spot) {
@@ -55,15 +56,27 @@ func (r *recent) has(sum chunk.Sum) bool {
 	return ok
 }
 
+// size is how long a chunk is that came before.
+func (r *recent) size(sum chunk.Sum) (n int, known bool) {
+	s, known := r.at[sum]
+	return s.size, known
+}
+
 // errMissed says that a chunk is not where it was. The file can be had without
 // such references.
 var errMissed = session.Errorf("copy", session.Changed, "a file that came before has changed")
 
-// read is a chunk that came before.
-func (r *recent) read(t *tree, sum chunk.Sum) ([]byte, error) {
+// read is a chunk that came before, maybe as a part of h, which is under way.
+func (r *recent) read(t *tree, sum chunk.Sum, h *held) ([]byte, error) {
 	s, ok := r.at[sum]
 	if !ok {
 		return nil, errMissed
+	}
+	if h != nil && h.written == s.written {
+		return h.data[s.offset:][:s.size], nil
+	}
+	if s.written != nil {
+		<-s.written
 	}
 	p := make([]byte, s.size)
 	// It may be renamed while we look.

@@ -25,12 +25,43 @@ func (c *conversation) list(ctx context.Context, req request) error {
 	if err := c.send(req, reply{Body: true}, nil); err != nil {
 		return err
 	}
-	err = c.tree.pages(ctx, req.Path, "", req.Recursive, func(p page) error {
+	err = c.tree.pages(ctx, req.Path, "", req.Recursive, func(_ *directory, p page) error {
 		raw, err := json.Marshal(p)
 		if err != nil {
 			return err
 		}
 		return writeUnit(c.w, raw)
+	})
+	if err != nil {
+		return err // only the stream's or the context's
+	}
+	return writeTrailer(c.w, trailer{})
+}
+
+// whole answers with a directory, all below it, and what its small files hold.
+func (c *conversation) whole(ctx context.Context, req request) error {
+	e, err := c.tree.stat(req.Path)
+	if err == nil && !e.Dir {
+		err = session.Errorf("tree", session.Invalid, "%s is not a folder", session.Printable(req.Path))
+	}
+	if err != nil {
+		return c.send(req, reply{}, err)
+	}
+	if err := c.send(req, reply{Entry: &e, Body: true}, nil); err != nil {
+		return err
+	}
+	c.sender.begin(blake3.New(), nil, ctx.Err)
+	err = c.tree.pages(ctx, req.Path, "", true, func(d *directory, p page) error {
+		raw, err := json.Marshal(p)
+		if err == nil {
+			err = writeUnit(c.w, raw)
+		}
+		for _, e := range p.Entries {
+			if err == nil && e.carried() {
+				err = c.sender.small(d, e)
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return err // only the stream's or the context's
@@ -194,7 +225,7 @@ func (c *conversation) look(ctx context.Context, req request, rep *reply, had *o
 		return err // before anybody asks whether to replace it
 	}
 	key := partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
-	if n := c.tree.have(key); n > 0 && n <= req.Size {
+	if n := c.tree.have(key, req.Size); n > 0 && n <= req.Size {
 		// What can't be read is not resumed.
 		if h, err := c.tree.stagedPrefix(ctx, key, n); err == nil {
 			rep.Have, rep.Prefix = n, &h
@@ -235,11 +266,15 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 	if err := c.tree.changeable("put", req.Path, false); err != nil {
 		return nil, err // before it travels
 	}
+	to := target{path: req.Path, mtime: req.MTime, exec: req.Exec, force: req.Force, exclusive: req.Exclusive}
+	if req.Offset == 0 && req.Size >= 0 && req.Size < maxHeld {
+		return c.putSmall(ctx, req, b, to)
+	}
 	key := ""
-	if req.Size >= 0 {
+	if req.Size >= worthKeeping || req.Offset > 0 {
 		key = partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
 	}
-	s, err := c.tree.begin(key)
+	s, err := c.tree.begin(key, req.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -252,13 +287,36 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 		return nil, fileError("put", req.Path, err)
 	}
 	return func() (reply, error) {
-		same, err := s.commit(ctx, target{path: req.Path, mtime: req.MTime, exec: req.Exec, force: req.Force, exclusive: req.Exclusive})
-		if err != nil {
-			return reply{}, err
-		}
-		e, err := c.stat(req.Path)
-		return reply{Entry: e, Same: same}, err
+		same, err := s.commit(ctx, to)
+		return c.stored(to, same, err)
 	}, nil
+}
+
+// putSmall is put by way of memory.
+func (c *conversation) putSmall(ctx context.Context, req request, b *body, to target) (func() (reply, error), error) {
+	h := newHeld(req.Path, req.Size)
+	err := receiver{
+		to: h, hash: h.hash, packer: c.tree.packer, old: c.tree.opener(req.Path), want: req.Size,
+		recent: &c.recent, tree: c.tree, held: h,
+	}.receive(ctx, b)
+	if err != nil {
+		close(h.written)
+		return nil, fileError("put", req.Path, err)
+	}
+	return func() (reply, error) {
+		defer close(h.written)
+		same, err := c.tree.place(ctx, nil, h.data, sum(h.hash), to)
+		return c.stored(to, same, err)
+	}, nil
+}
+
+// stored is the reply to a put.
+func (c *conversation) stored(to target, same bool, err error) (reply, error) {
+	if err != nil {
+		return reply{}, err
+	}
+	e, err := c.stat(to.path)
+	return reply{Entry: e, Same: same}, err
 }
 
 // receive stages the body of a put and verifies it.
@@ -275,7 +333,7 @@ func (s *stage) receive(ctx context.Context, req request, b *body, before *recen
 	}
 	return receiver{
 		to: s, hash: s.hash, packer: s.tree.packer, old: s.tree.opener(req.Path), want: want,
-		recent: before, tree: s.tree, path: req.Path, stage: s,
+		recent: before, tree: s.tree,
 	}.receive(ctx, b)
 }
 

@@ -152,7 +152,7 @@ func (c *conn) handle(r *bufio.Reader, call *call) error {
 	}
 	if rep.Body {
 		switch call.req.Op {
-		case opRead, opFetch, opCheck, opList, opWatch:
+		case opRead, opFetch, opCheck, opList, opTree, opWatch:
 		default:
 			return violation("%s answered with a body", call.req.Op)
 		}

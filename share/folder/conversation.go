@@ -203,6 +203,8 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		a.write = func() error { return c.check(ctx, req) }
 	case opList:
 		a.write = func() error { return c.list(ctx, req) }
+	case opTree:
+		a.write = func() error { return c.whole(ctx, req) }
 	case opRead:
 		a.write = func() error { return c.read(ctx, req) }
 	case opFetch:

@@ -110,6 +110,13 @@
 // depth first, each with all its pages before those below it. "skipped" counts
 // what was left out. A directory that can't be read has a page with an error.
 //
+// tree {path} → {"entry"} and a body: what a recursive list of a directory has, and
+// behind each page the content of its files of up to 262144 bytes (smallFile), in
+// the order of the page. Content is as many items as make the size that the page
+// says; the item none stands for a file that can't be read, or is no longer of that
+// size and time, and is best asked for by itself. Small files so travel without a request
+// each, nor a round trip between the first page and the first file.
+//
 // read {path, "offset", "length"} → {"entry", "offset"} and a body: the raw bytes
 // from offset on, at most length of them if that is not 0. The trailer's hash is
 // over the bytes sent. If the file changed while it was read, the trailer has an
@@ -190,10 +197,12 @@
 //	zeros  1 byte 3, uvarint length           that many zeros: a hole
 //	again  1 byte 4, 32 bytes sum             bytes of a data item that went before
 //	                                          on this stream, in this file or another
+//	none   1 byte 5                           no bytes: only in a tree, and as the
+//	                                          first item of a file
 //
 // with uvarint as in encoding/binary, in its shortest form; an offset is at most
 // 2^44 (maxFile), as are a length, which is at least 1, and a file. Who receives content verifies each sum after
-// decompression, and at the end the hash of the whole. Where copies were among
+// decompression, and at the end the hash of the whole, but in a tree. Where copies were among
 // the items, and only then, a wrong whole means that the old version changed meanwhile.
 //
 // Both sides remember the last 16384 data items (maxRecent) of at least 1024 bytes
@@ -218,11 +227,14 @@
 // A client takes a file for the same if its size and time are, and it has not been
 // written within 2 seconds, and otherwise compares hashes. A tree is put beside a
 // listing of what is there; small files that aren't there are put without a
-// question, and larger ones after a check.
+// question, and larger ones after a check. A tree of which nothing is here is got by
+// tree, and its larger files by requests beside that.
 //
 // # Interrupted puts and gets
 //
-// Content is staged in a directory ".tandem-partial" at the top of the share (or
+// A put of less than 65536 bytes (maxHeld), and a small file of a tree, is in memory until
+// it is complete, and goes where it belongs by way of a file without a name where the
+// operating system has those (O_TMPFILE of Linux). Other content is staged in a directory ".tandem-partial" at the top of the share (or
 // of the local destination of a get). What can be resumed is named by a hash of path,
 // size and mtime and stays when the stream breaks or the process ends; everything
 // else goes. What nobody has touched for a week is removed.
@@ -230,7 +242,9 @@
 // # Limits
 //
 // A directory with more than 1048576 entries (MaxEntries) is refused, and a
-// client refuses a listing that is longer in total. A reply is checked against
+// client refuses a listing that is longer in total. To list a directory a server holds at
+// most 131072 of its names (twice maxWindow), and reads one that has more than half of that
+// again for each 65536 that follow. A reply is checked against
 // its request: ids, offsets, sizes, hashes, names and their order. A peer that
 // breaks these rules gets the stream reset with the kind "invalid" or
 // "integrity".

@@ -50,9 +50,14 @@ func (c *Client) Get(ctx context.Context, path, dest string, o Options) (Summary
 			conn: cn, into: into, tally: t, options: o,
 			slots: make(chan struct{}, underway), offers: make(chan struct{}, 2),
 		}
-		if e.Dir {
+		switch {
+		case e.Dir && o.Plan == nil && into.empty():
+			if err = c.getWhole(ctx, g, path); session.KindOf(err) == session.Unsupported && err != nil {
+				err = c.getTree(ctx, g, path) // the peer's tandem is an older one
+			}
+		case e.Dir:
 			err = c.getTree(ctx, g, path)
-		} else {
+		default:
 			t.found(e.Size)
 			err = g.file(ctx, wanted{path: path, at: name, entry: e})
 		}
@@ -242,8 +247,11 @@ func (g *get) decide(ctx context.Context) error {
 
 // settle decides about what is undecided when all has been asked for.
 func (g *get) settle(ctx context.Context) error {
-	for g.last != nil {
-		<-g.last.done // comparing is over
+	for {
+		if g.last != nil {
+			<-g.last.done // comparing is over
+		}
+		g.commits.Wait()
 		g.mu.Lock()
 		over := len(g.undecided)+len(g.missed) == 0
 		g.mu.Unlock()
@@ -254,7 +262,6 @@ func (g *get) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
 }
 
 // replace fetches a file in whose place another is, if that may go.
@@ -286,7 +293,7 @@ func (g *get) fetch(ctx context.Context, w wanted, old *Entry) error {
 	}
 	req := request{Op: opFetch, Path: w.path, Plain: w.plain}
 	key := partialKey(w.path, w.entry)
-	if n := g.into.have(key); n > 0 && n <= w.entry.Size {
+	if n := g.into.have(key, w.entry.Size); n > 0 && n <= w.entry.Size {
 		// What can't be read is not resumed.
 		if h, err := g.into.stagedPrefix(ctx, key, n); err == nil {
 			req.Offset, req.Prefix = n, &h
@@ -348,7 +355,10 @@ func (g *get) fetch(ctx context.Context, w wanted, old *Entry) error {
 
 // store receives one file. Its error ends the copy.
 func (g *get) store(ctx context.Context, w wanted, in incoming, b *body, key string) error {
-	s, err := g.into.begin(key)
+	if w.entry.Size < worthKeeping {
+		key = ""
+	}
+	s, err := g.into.begin(key, w.at)
 	if err == nil && s.key == "" && in.offset > 0 {
 		s.discard()
 		err = session.Errorf("get", session.Busy, "another transfer of %s is under way", session.Printable(w.at))
@@ -364,7 +374,7 @@ func (g *get) store(ctx context.Context, w wanted, in incoming, b *body, key str
 	g.tally.resumed(w.at, in.offset)
 	r := receiver{
 		to: s, hash: s.hash, packer: g.into.packer, want: in.want, moved: g.tally.mover(w.at),
-		recent: &g.recent, tree: g.into, path: w.at, stage: s,
+		recent: &g.recent, tree: g.into,
 	}
 	if in.offered {
 		r.old = g.into.opener(w.at)
@@ -395,18 +405,29 @@ func (g *get) store(ctx context.Context, w wanted, in incoming, b *body, key str
 // commit makes a file that has been received visible.
 func (g *get) commit(ctx context.Context, s *stage, in incoming, at string) {
 	same, err := s.commit(ctx, target{path: at, mtime: in.entry.MTime, exec: in.entry.Exec, force: in.force})
+	g.done(at, in.entry.Size, same, err)
+}
+
+// done notes what became of a file.
+func (g *get) done(at string, size int64, same bool, err error) {
 	switch {
 	case err != nil:
-		if err = g.fail(at, err); err != nil {
-			g.mu.Lock()
-			g.fatal = err
-			g.mu.Unlock()
-		}
+		g.end(g.fail(at, err))
 	case same:
 		g.tally.same(at, 0)
 	default:
-		g.tally.copied(at, in.entry.Size)
+		g.tally.copied(at, size)
 	}
+}
+
+// end lets no further file be stored, if err is why.
+func (g *get) end(err error) {
+	if err == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fatal = err
 }
 
 // fail notes that one file failed; it is the end of all where the disk is full

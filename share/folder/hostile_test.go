@@ -85,6 +85,18 @@ func lister(ps ...page) peer {
 			return writeMessage(w, reply{ID: req.ID, Entry: &Entry{Dir: true}})
 		case opList:
 			return pages(w, req, ps...)
+		case opTree:
+			err := writeMessage(w, reply{ID: req.ID, Body: true})
+			for _, p := range ps {
+				raw, _ := json.Marshal(p) // plain data
+				err = errors.Join(err, writeUnit(w, raw))
+				for _, e := range p.Entries {
+					if e.Size == 3 {
+						err = errors.Join(err, writeUnit(w, []byte(data("abc"))))
+					}
+				}
+			}
+			return errors.Join(err, writeTrailer(w, trailer{}))
 		}
 		h := chunk.SumOf([]byte("abc"))
 		return errors.Join(writeMessage(w, reply{ID: req.ID, Body: true, Entry: &Entry{Size: 3}}),
@@ -151,20 +163,25 @@ func TestLyingListings(t *testing.T) {
 		cases[fmt.Sprintf("folder %q", name)] = []page{{Entries: dir(name)}, {Dir: name, Entries: files("x")}}
 	}
 	for name, ps := range cases {
-		t.Run(name, func(t *testing.T) {
-			around := t.TempDir()
-			dest := filepath.Join(around, "a", "b")
-			c := lister(ps...).client(t)
-			_, err := c.Get(t.Context(), "", dest, Options{Force: true})
-			if k := session.KindOf(err); k != session.Integrity && k != session.Invalid {
-				t.Errorf("Get = %v", err)
-			}
-			for _, path := range paths(t, around) {
-				if path != "/a" && path != "/a/b" && !strings.HasPrefix(path, "/a/b/") {
-					t.Errorf("made %s", path)
+		for _, into := range []string{"nothing", "something"} {
+			t.Run(name+" into "+into, func(t *testing.T) {
+				around := t.TempDir()
+				dest := filepath.Join(around, "a", "b")
+				if into == "something" {
+					grow(t, dest, "mine")
 				}
-			}
-		})
+				c := lister(ps...).client(t)
+				_, err := c.Get(t.Context(), "", dest, Options{Force: true})
+				if k := session.KindOf(err); k != session.Integrity && k != session.Invalid {
+					t.Errorf("Get = %v", err)
+				}
+				for _, path := range paths(t, around) {
+					if path != "/a" && path != "/a/b" && !strings.HasPrefix(path, "/a/b/") {
+						t.Errorf("made %s", path)
+					}
+				}
+			})
+		}
 	}
 }
 

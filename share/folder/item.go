@@ -12,6 +12,7 @@ const (
 	itemCopy  = 2
 	itemZeros = 3
 	itemAgain = 4
+	itemNone  = 5
 )
 
 const (
@@ -44,6 +45,8 @@ func (i item) append(b []byte) []byte {
 		return append(b, i.pack...)
 	case itemAgain:
 		return append(b, i.sum[:]...)
+	case itemNone:
+		return b
 	case itemCopy:
 		b = binary.AppendUvarint(b, uint64(i.offset))
 	}
@@ -79,6 +82,11 @@ func parseItem(b []byte) (item, error) {
 			return item{}, violation("a broken item")
 		}
 		copy(i.sum[:], b)
+		return i, nil
+	case itemNone:
+		if len(b) > 0 {
+			return item{}, violation("a broken item")
+		}
 		return i, nil
 	case itemCopy:
 		i.offset = number()

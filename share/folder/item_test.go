@@ -19,6 +19,7 @@ func TestGoldenItems(t *testing.T) {
 		"02ac0201":                       {kind: itemCopy, offset: 300, length: 1},
 		"02008002":                       {kind: itemCopy, length: 256},
 		"04" + sum.String():              {kind: itemAgain, sum: sum},
+		"05":                             {kind: itemNone},
 		"0380808002":                     {kind: itemZeros, length: 4 << 20},
 	} {
 		raw := i.append(nil)
@@ -34,7 +35,7 @@ func TestGoldenItems(t *testing.T) {
 
 func TestBrokenItems(t *testing.T) {
 	for _, in := range []string{
-		"", "00", "04", "04" + strings.Repeat("00", 31), "04" + strings.Repeat("00", 33), "05", "ff01", "01", "01" + strings.Repeat("00", 32), "02", "0201", "020100", "0300", "0380", "038000", "030100",
+		"", "00", "04", "04" + strings.Repeat("00", 31), "04" + strings.Repeat("00", 33), "0500", "06", "ff01", "01", "01" + strings.Repeat("00", 32), "02", "0201", "020100", "0300", "0380", "038000", "030100",
 		"03818080808080808001", "0201ffffffffffffffffff01", "02ffffffffffffffff7f01",
 	} {
 		raw, err := hex.DecodeString(in)

@@ -2,6 +2,7 @@ package folder
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/share/chunk"
 )
 
 // A directory that somebody on this machine keeps replacing by a link leads
@@ -52,7 +55,7 @@ func TestFolderSwappedForLink(t *testing.T) {
 			}
 			_ = f.Close() // only read
 		}
-		s, err := tr.begin("")
+		s, err := tr.begin("", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,6 +64,7 @@ func TestFolderSwappedForLink(t *testing.T) {
 			_, _ = s.commit(ctx, target{path: "d/sub/y", force: true}) // it may be too late
 		}
 		// Each may succeed or fail, inside.
+		_, _ = tr.place(ctx, nil, []byte("placed"), chunk.Sum{}, target{path: fmt.Sprintf("d/placed %d", i)})
 		_ = tr.mkdir("d/new")
 		_ = tr.move("mine", "d/mine", true)
 		_ = tr.move("d/mine", "mine", true)

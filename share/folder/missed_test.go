@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tandem/session"
@@ -22,6 +23,11 @@ func TestMissedChunks(t *testing.T) {
 	}
 	if rep := c.ask(putABC("x"), &trailer{Hash: &abc}, data("abc")); rep.Error != nil {
 		t.Errorf("put without references: %+v", rep.Error)
+	}
+	long := strings.Repeat("x", minRecent)
+	twice, all := string(item{kind: itemAgain, sum: chunk.SumOf([]byte(long))}.append(nil)), chunk.SumOf([]byte(long+long))
+	if rep := c.ask(request{Op: opPut, Path: "twice", Size: 2 * minRecent}, &trailer{Hash: &all}, data(long), twice); rep.Error != nil {
+		t.Errorf("put of the same twice: %+v", rep.Error)
 	}
 	for name, helped := range map[string]bool{"helps": true, "does not help": false} {
 		asked := 0

@@ -178,7 +178,7 @@ func (p *put) announce(ctx context.Context) error {
 		req.Path, _ = split(p.to)
 	}
 	cl := p.conn.start(req, func(w *bufio.Writer, _ *call) (trailer, error) {
-		emit := func(pg page) error {
+		emit := func(_ *directory, pg page) error {
 			raw, err := json.Marshal(page{Dir: pg.Dir, Entries: pg.Entries})
 			if err != nil {
 				return err
@@ -193,7 +193,7 @@ func (p *put) announce(ctx context.Context) error {
 			return trailer{}, err
 		}
 		_, e.Name = split(p.to)
-		return trailer{}, emit(page{Entries: []Entry{e}})
+		return trailer{}, emit(nil, page{Entries: []Entry{e}})
 	}, nil)
 	<-cl.done
 	if session.KindOf(cl.err) == session.Denied && cl.err != nil {

@@ -166,7 +166,7 @@ func (p *put) walk(ctx context.Context, c *Client, jobs chan<- job) error {
 	p.mkdir("")
 	there := listThere(ctx, c, p.to)
 	defer there.close()
-	return p.from.pages(ctx, "", "", true, func(pg page) error {
+	return p.from.pages(ctx, "", "", true, func(_ *directory, pg page) error {
 		p.tally.skipped(pg.Skipped)
 		if err := pg.Error.err("put"); err != nil {
 			p.tally.failed(pg.Dir, err)

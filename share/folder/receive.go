@@ -17,6 +17,8 @@ type sink interface {
 	io.Writer
 	// zeros takes n zeros, and need not write them.
 	zeros(ctx context.Context, n int64) error
+	// spot is where the next bytes will lie.
+	spot() spot
 }
 
 // receiver puts the items of one file together.
@@ -26,12 +28,10 @@ type receiver struct {
 	packer *chunk.Packer
 	// old opens what copies come from; nil if nothing was offered.
 	old func() (*os.File, error)
-	// recent, if set, finds in tree what came before, and remembers what comes as
-	// a part of the file at path.
+	// recent, if set, finds in tree what came before, and remembers what comes.
 	recent *recent
 	tree   *tree
-	path   string
-	stage  *stage
+	held   *held // to, if it is that
 	// want is how many bytes are to come, or -1.
 	want int64
 	// moved is told of every item, as sender's.
@@ -79,6 +79,8 @@ func (r receiver) receive(ctx context.Context, b *body) error {
 			n, err = r.again(i.sum, left)
 		case itemZeros:
 			err = r.to.zeros(ctx, n)
+		case itemNone:
+			err = forged("the peer ends a file where none may end")
 		case itemCopy:
 			if from == nil {
 				if r.old == nil {
@@ -127,7 +129,9 @@ func (r receiver) data(i item, left int64) (int64, error) {
 		return 0, forged("the peer sends more than it announced")
 	}
 	if r.recent != nil {
-		r.recent.add(i.sum, spot{path: r.path, stage: r.stage.name, offset: r.stage.size, size: len(data)})
+		at := r.to.spot()
+		at.size = len(data)
+		r.recent.add(i.sum, at)
 	}
 	_, err = r.to.Write(data)
 	return int64(len(data)), err
@@ -137,7 +141,7 @@ func (r receiver) again(sum chunk.Sum, left int64) (int64, error) {
 	if r.recent == nil {
 		return 0, forged("the peer refers to a file that did not come")
 	}
-	data, err := r.recent.read(r.tree, sum)
+	data, err := r.recent.read(r.tree, sum, r.held)
 	if err != nil {
 		return 0, err
 	}
@@ -158,6 +162,8 @@ func (r receiver) copy(ctx context.Context, from io.ReaderAt, i item) error {
 
 // plainSink is a sink that writes zeros out.
 type plainSink struct{ io.Writer }
+
+func (plainSink) spot() spot { return spot{} }
 
 func (s plainSink) zeros(ctx context.Context, n int64) error {
 	return hashZeros(s.Writer, n, ctx.Err)

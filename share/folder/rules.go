@@ -207,8 +207,10 @@ func (t *tree) visible(op, path string, dir bool) error {
 // also for a file where a directory of that name would be hidden.
 func (t *tree) changeable(op, path string, dir bool) error {
 	a, _, err := t.rules.access(path, dir)
-	if info, missing := t.root.Lstat(local(path)); t.links && missing == nil && info.Mode()&fs.ModeSymlink != 0 {
-		a = Readable // it is the owner's, and what it leads to has another name
+	if t.links {
+		if info, missing := t.root.Lstat(local(path)); missing == nil && info.Mode()&fs.ModeSymlink != 0 {
+			a = Readable // it is the owner's, and what it leads to has another name
+		}
 	}
 	if err == nil && a == Writable {
 		if a, _, err = t.rules.access(path, !dir); a != Hidden {

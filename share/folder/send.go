@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/zeebo/blake3"
 
@@ -37,6 +38,7 @@ type sender struct {
 	plain  bool   // nothing of that is referred to
 
 	buf, piece []byte
+	whole      []byte // a small file
 }
 
 // begin begins a file, of which hash has what is not to be sent.
@@ -137,6 +139,35 @@ func (s *sender) chunks(c *chunk.Cutter, known *index) error {
 // data sends p, whose name is sum if that is not zero.
 func (s *sender) data(sum chunk.Sum, p []byte) error {
 	_, _ = s.hash.Write(p) // a hash takes everything
+	return s.bytes(sum, p)
+}
+
+// small sends the whole file of d that was listed as e, or that there is none.
+func (s *sender) small(d *directory, e Entry) error {
+	if err := s.stopped(); err != nil {
+		return err
+	}
+	if s.whole == nil {
+		s.whole = make([]byte, smallFile)
+	}
+	data, err := d.read(e, s.whole)
+	if err != nil {
+		if e.Size == 0 {
+			return nil // as good as listed
+		}
+		s.buf = item{kind: itemNone}.append(s.buf[:0])
+		return writeUnit(s.w, s.buf)
+	}
+	for piece := range slices.Chunk(data, pieceSize) {
+		if err := s.bytes(chunk.Sum{}, piece); err != nil {
+			return err
+		}
+	}
+	return s.flush()
+}
+
+// bytes sends p as an item, without a part in the hash of the file.
+func (s *sender) bytes(sum chunk.Sum, p []byte) error {
 	if allZero(p) {
 		return s.run(item{kind: itemZeros, length: int64(len(p))})
 	}

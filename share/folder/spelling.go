@@ -2,9 +2,7 @@ package folder
 
 import (
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -84,7 +82,7 @@ func (t *tree) spelled(dir, name string) (s *spelled, other string, err error) {
 	}
 	s = &spelled{dir: dir, mtime: mtime, names: make(map[string]string), twice: make(map[string]bool)}
 	folded, exact := share.FoldName(name), false
-	err = t.eachName(dir, func(n string) error {
+	err = eachName(t.root, local(dir), func(n string) error {
 		if len(s.names) <= maxSpellings {
 			s.note(n)
 		}
@@ -133,27 +131,4 @@ func (s *spelled) other(name string) string {
 		return other
 	}
 	return ""
-}
-
-// eachName calls f with all names in the directory path, until it fails.
-func (t *tree) eachName(path string, f func(name string) error) error {
-	d, err := t.root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	for {
-		some, err := d.Readdirnames(4096)
-		for _, name := range some {
-			if err := f(name); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

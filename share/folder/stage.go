@@ -25,16 +25,23 @@ const (
 // stage is a file under way: bytes gather in a partial file, and commit makes
 // them visible at once or not at all.
 type stage struct {
-	tree *tree
-	file *os.File
-	name string // below partialDir
-	key  string // what it can be found by later, or ""
-	hash *blake3.Hasher
-	size int64
+	tree  *tree
+	dir   *os.Root // partialDir
+	file  *os.File
+	name  string // in dir
+	key   string // what it can be found by later, or ""
+	at    string // the path that it is to have
+	hash  *blake3.Hasher
+	whole chunk.Sum // the hash, if it was known before
+	size  int64
+	holes bool
 }
 
-// have is how many bytes lie staged under key.
-func (t *tree) have(key string) int64 {
+// have is how many bytes lie staged under key of a file of size bytes.
+func (t *tree) have(key string, size int64) int64 {
+	if size < worthKeeping {
+		return 0
+	}
 	t.mu.Lock()
 	busy := t.staged[key]
 	t.mu.Unlock()
@@ -48,23 +55,23 @@ func (t *tree) have(key string) int64 {
 // begin opens a stage. One with a key finds the bytes of an earlier one with
 // the same key and can be kept for a later one; while another has the key, and
 // without a key, it starts empty and can't be kept.
-func (t *tree) begin(key string) (*stage, error) {
+func (t *tree) begin(key, at string) (*stage, error) {
 	t.mu.Lock()
 	if key != "" && t.staged[key] {
 		key = ""
 	}
-	s := &stage{tree: t, key: key, name: key, hash: blake3.New()}
+	s := &stage{tree: t, key: key, name: key, at: at}
 	if key == "" {
 		s.name = "tmp-" + rand.Text()
 	}
 	t.staged[s.name] = true
 	t.mu.Unlock()
 
-	err := s.open()
+	err := s.open(false)
 	if errors.Is(err, fs.ErrNotExist) {
 		// The directory is made when needed and removed when empty.
 		if err = t.root.Mkdir(partialDir, 0o700); err == nil || errors.Is(err, fs.ErrExist) {
-			err = s.open()
+			err = s.open(true)
 		}
 	}
 	if err != nil {
@@ -74,15 +81,15 @@ func (t *tree) begin(key string) (*stage, error) {
 	return s, nil
 }
 
-func (s *stage) open() error {
-	info, err := s.tree.root.Lstat(partialDir)
-	if err != nil {
+func (s *stage) open(anew bool) (err error) {
+	if s.dir, err = s.tree.partials(anew); err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return session.Errorf("stage", session.Invalid, "%s is not a folder", partialDir)
+	if s.key == "" {
+		s.file, err = s.dir.OpenFile(s.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		return err
 	}
-	f, err := s.tree.root.OpenFile(s.path(), os.O_RDWR|os.O_CREATE|openNonblock, 0o666)
+	f, err := s.dir.OpenFile(s.name, os.O_RDWR|os.O_CREATE|openNonblock, 0o666)
 	if err != nil {
 		return err
 	}
@@ -93,12 +100,37 @@ func (s *stage) open() error {
 	return nil
 }
 
+// partials is the directory of unfinished files. One that is held open may have been
+// removed by another tandem: then it is to be opened anew.
+func (t *tree) partials(anew bool) (*os.Root, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.partial != nil && !anew {
+		return t.partial, nil
+	}
+	info, err := t.root.Lstat(partialDir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, session.Errorf("stage", session.Invalid, "%s is not a folder", partialDir)
+	}
+	dir, err := t.root.OpenRoot(partialDir)
+	if err == nil {
+		t.partial = dir // who still has the one before uses it up
+	}
+	return dir, err
+}
+
 func (s *stage) path() string { return local(join(partialDir, s.name)) }
 
 // resume keeps the first n staged bytes and hashes them.
 func (s *stage) resume(ctx context.Context, n int64) error {
-	s.hash.Reset()
+	s.hash = blake3.New()
 	s.size = 0
+	if s.key == "" && n == 0 {
+		return nil // it is new
+	}
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
 		return fileError("resume", "", err)
 	}
@@ -118,11 +150,24 @@ func (s *stage) resume(ctx context.Context, n int64) error {
 func (s *stage) Write(p []byte) (int, error) {
 	n, err := s.file.Write(p)
 	s.size += int64(n)
-	if n > 0 {
-		_, _ = s.hash.Write(p[:n]) // a hash takes everything
+	if s.hash == nil {
+		s.hash = blake3.New()
 	}
+	_, _ = s.hash.Write(p[:max(n, 0)]) // a hash takes everything
 	return n, err
 }
+
+// write makes p, whose hash is name unless that is zero, all that is staged.
+func (s *stage) write(p []byte, name chunk.Sum) error {
+	if s.whole = name; name == (chunk.Sum{}) {
+		s.whole = chunk.SumOf(p)
+	}
+	s.size = int64(len(p))
+	_, err := s.file.Write(p)
+	return err
+}
+
+func (s *stage) spot() spot { return spot{path: s.at, stage: s.name, offset: s.size} }
 
 // zeros appends a hole of n bytes.
 func (s *stage) zeros(ctx context.Context, n int64) error {
@@ -133,6 +178,7 @@ func (s *stage) zeros(ctx context.Context, n int64) error {
 		return err
 	}
 	s.size += n
+	s.holes = true
 	return nil
 }
 
@@ -147,7 +193,12 @@ type target struct {
 }
 
 // sum is the hash of everything staged.
-func (s *stage) sum() chunk.Sum { return sum(s.hash) }
+func (s *stage) sum() chunk.Sum {
+	if s.hash == nil {
+		return s.whole
+	}
+	return sum(s.hash)
+}
 
 // commit makes what was staged, verified by the caller, the file at to.path.
 // It reports whether the same content was there already; then that stays.
@@ -160,12 +211,15 @@ func (s *stage) commit(ctx context.Context, to target) (same bool, err error) {
 		}
 		s.release()
 	}()
-	old, err := s.replaces(ctx, to)
-	if errors.Is(err, errSame) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
+	var old fs.FileMode
+	if to.force || s.size > smallFile { // of others it is found out in time
+		old, err = s.replaces(ctx, to)
+		if errors.Is(err, errSame) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
 	}
 	if err := s.seal(to, old); err != nil {
 		return false, fileError("put", to.path, err)
@@ -175,7 +229,11 @@ func (s *stage) commit(ctx context.Context, to target) (same bool, err error) {
 		defer s.tree.creating.Unlock()
 	}
 	// What is there may have changed while ours was flushed.
-	if _, err := s.replaces(ctx, to); err != nil && !errors.Is(err, errSame) {
+	_, err = s.replaces(ctx, to)
+	if errors.Is(err, errSame) && !to.force {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, errSame) {
 		return false, err
 	}
 	err = s.tree.take("put", to.path, "", func() error { return s.tree.root.Rename(s.path(), local(to.path)) })
@@ -226,14 +284,16 @@ func (s *stage) replaces(ctx context.Context, to target) (fs.FileMode, error) {
 
 // seal gives the staged file its final mode and time and flushes it.
 func (s *stage) seal(to target, old fs.FileMode) error {
-	if err := s.file.Truncate(s.size); err != nil { // it may end in a hole
-		return err
+	if s.holes {
+		if err := s.file.Truncate(s.size); err != nil { // it may end in one
+			return err
+		}
 	}
 	if err := setMode(s.file, old, to.exec && s.tree.exec); err != nil {
 		return err
 	}
 	mtime := time.Unix(0, to.mtime)
-	if err := s.tree.root.Chtimes(s.path(), mtime, mtime); err != nil {
+	if err := s.dir.Chtimes(s.name, mtime, mtime); err != nil {
 		return err
 	}
 	if err := s.file.Sync(); err != nil {
@@ -291,7 +351,7 @@ func (s *stage) discard() {
 		_ = s.file.Close() // it is about to go
 		s.file = nil
 	}
-	_ = s.tree.root.Remove(s.path()) // swept later if this fails
+	_ = s.dir.Remove(s.name) // swept later if this fails
 	s.release()
 }
 
@@ -332,7 +392,12 @@ func (t *tree) sweep(now time.Time) {
 func (t *tree) tidy() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.staged) == 0 {
-		_ = t.root.Remove(partialDir) // fails where it holds something
+	if len(t.staged) > 0 {
+		return
+	}
+	_ = t.root.Remove(partialDir) // fails where it holds something
+	if t.partial != nil {
+		_ = t.partial.Close() // nothing in it is open
+		t.partial = nil
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	pathpkg "path"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -36,8 +35,9 @@ type tree struct {
 	spellings spellings
 	syncs     *dirSyncs
 
-	mu     sync.Mutex
-	staged map[string]bool // the partial files in use
+	mu      sync.Mutex
+	staged  map[string]bool // the partial files in use
+	partial *os.Root        // where they lie; nil until there is one
 }
 
 func openTree(dir string, exec bool) (*tree, error) {
@@ -54,7 +54,16 @@ func openTree(dir string, exec bool) (*tree, error) {
 
 func (t *tree) close() error {
 	t.packer.Close()
+	if t.partial != nil {
+		_ = t.partial.Close() // nothing in it is open
+	}
 	return t.root.Close()
+}
+
+// empty reports whether there is nothing in the tree at all.
+func (t *tree) empty() bool {
+	some := errors.New("something")
+	return eachName(t.root, ".", func(string) error { return some }) == nil
 }
 
 // local is path as package os wants it.
@@ -231,90 +240,6 @@ func (t *tree) folder(what, path string) error {
 		err = session.Errorf(what, session.Exists, "%s is a file", session.Printable(path))
 	}
 	return err
-}
-
-// names is the sorted content of the directory path.
-func (t *tree) names(path string) ([]string, error) {
-	e, err := t.stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !e.Dir {
-		return nil, session.Errorf("list", session.Invalid, "%s is not a folder", shown(path))
-	}
-	var names []string
-	err = t.eachName(path, func(name string) error {
-		if names = append(names, name); len(names) > MaxEntries {
-			return session.Errorf("list", session.TooLarge, "%s has more than %d entries", session.Printable(path), MaxEntries)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fileError("list", path, err)
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-// pages lists the directory path page by page; dir is what the pages call it.
-// It goes into the directories it finds if recursive.
-func (t *tree) pages(ctx context.Context, path, dir string, recursive bool, emit func(page) error) error {
-	names, err := t.names(path)
-	if err != nil {
-		return emit(page{Dir: dir, Error: toWire(err)})
-	}
-	p, size := page{Dir: dir}, 0
-	var below []string
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if path == "" && (name == partialDir || name == trashDir) {
-			continue
-		}
-		e, err := t.listed(path, name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue // gone since
-		case err != nil:
-			p.Skipped++
-			continue
-		}
-		// What JSON makes of a name is at most six times as long.
-		cost := 6*len(name) + 128
-		if len(p.Entries) == MaxPage || size+cost > maxPageSize {
-			if err := emit(p); err != nil {
-				return err
-			}
-			p, size = page{Dir: dir}, 0
-		}
-		p.Entries = append(p.Entries, e)
-		size += cost
-		if e.Dir {
-			below = append(below, name)
-		}
-	}
-	if err := emit(p); err != nil || !recursive {
-		return err
-	}
-	for _, name := range below {
-		if err := t.pages(ctx, join(path, name), join(dir, name), true, emit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// listed is the entry called name of the directory dir, or why it is left out.
-func (t *tree) listed(dir, name string) (Entry, error) {
-	if err := checkName(name); err != nil {
-		return Entry{}, err
-	}
-	path := join(dir, name)
-	if len(path) > maxPath {
-		return Entry{}, unsupported(path)
-	}
-	return t.stat(path)
 }
 
 // hashFile hashes the first n bytes of f.

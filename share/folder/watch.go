@@ -252,14 +252,14 @@ func (w *watcher) scan(ctx context.Context, dir string) error {
 			w.silence()
 		}
 	}
-	now, err := w.read(dir)
-	if err != nil && dir == w.base && w.only == "" {
+	now, err := w.read(ctx, dir)
+	if err != nil && (dir == w.base && w.only == "" || ctx.Err() != nil || session.KindOf(err) == session.TooLarge) {
 		return err
 	}
 	w.known[dir] = now
 	w.count += len(now) - len(before)
 	if w.count > MaxWatched {
-		return session.Errorf("watch", session.TooLarge, "more than %d entries can't be watched", MaxWatched)
+		return w.tooMany()
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		old := before[name]
@@ -289,21 +289,36 @@ func (w *watcher) scan(ctx context.Context, dir string) error {
 }
 
 // read is what is in a directory.
-func (w *watcher) read(dir string) (map[string]Entry, error) {
-	names, err := w.tree.names(dir)
+func (w *watcher) read(ctx context.Context, dir string) (map[string]Entry, error) {
+	d, err := w.tree.directory(dir)
 	if err != nil {
 		return nil, err
 	}
+	defer d.close()
 	now := make(map[string]Entry)
-	for _, name := range names {
-		if w.only != "" && name != w.only {
-			continue
+	if w.only != "" {
+		if e, err := d.entry(w.only); err == nil {
+			now[w.only] = e
 		}
-		if e, err := w.tree.listed(dir, name); err == nil {
-			now[name] = e
+		return now, nil
+	}
+	err = d.entries(ctx, func(e Entry, err error) error {
+		if err == nil {
+			now[e.Name] = e
 		}
+		if len(now) > MaxWatched {
+			return w.tooMany()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return now, nil
+}
+
+func (w *watcher) tooMany() error {
+	return session.Errorf("watch", session.TooLarge, "more than %d entries can't be watched", MaxWatched)
 }
 
 // forget drops what is known of a directory and those below.

@@ -57,6 +57,9 @@ type Entry struct {
 	Exec bool `json:"exec,omitempty"`
 }
 
+// carried reports whether a tree has the content of e.
+func (e Entry) carried() bool { return !e.Dir && e.Size <= smallFile }
+
 // ModTime is MTime as a time.
 func (e Entry) ModTime() time.Time { return time.Unix(0, e.MTime) }
 
@@ -66,6 +69,7 @@ type op string
 const (
 	opStat  op = "stat"
 	opList  op = "list"
+	opTree  op = "tree"
 	opRead  op = "read"
 	opFetch op = "fetch"
 	opHash  op = "hash"
