@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Network struct {
 	rows    []node.PeerStatus // connected
 	asking  bool
 	err     error // of asking
+	looking bool  // at what was tried for the path
+	tried   *session.Candidates
 	doctor  *examination
 	found   []Finding
 	offset  int
@@ -73,6 +76,11 @@ type (
 		status node.PeerStatus
 		err    error
 	}
+	// looked is what was tried for the path, if the node knows.
+	looked struct {
+		page   *Network
+		status node.PeerStatus
+	}
 	// examined says that the doctor has looked at everything.
 	examined struct {
 		page *Network
@@ -97,7 +105,24 @@ func (n *Network) Init() tea.Cmd {
 	if n.of.Ref() == node.Own {
 		return Send(Verb{"tandem peers"})
 	}
-	return Send(Verb{"tandem why " + quoteArgument(n.of.Alias())})
+	return tea.Batch(Send(Verb{"tandem why " + quoteArgument(n.of.Alias())}), n.look())
+}
+
+// look asks what was tried for the path, while there is one: that is much, and not
+// part of a State.
+func (n *Network) look() tea.Cmd {
+	if n.of.Ref() == node.Own || !n.of.Peer.Connected || n.looking || n.asking {
+		return nil
+	}
+	n.looking = true
+	backend, ref := n.env.Backend, n.of.Ref()
+	return n.env.Run(func(ctx context.Context) tea.Msg {
+		status, err := backend.Why(ctx, ref)
+		if err != nil {
+			status = node.PeerStatus{} // the next State says that it is gone
+		}
+		return looked{n, status}
+	})
 }
 
 // Update follows the paths.
@@ -105,6 +130,7 @@ func (n *Network) Update(msg tea.Msg) (Page, tea.Cmd) {
 	switch msg := msg.(type) {
 	case State:
 		n.take(msg)
+		return n, n.look()
 	case Tick:
 		if n.doctor != nil {
 			n.found = n.doctor.so()
@@ -113,9 +139,13 @@ func (n *Network) Update(msg tea.Msg) (Page, tea.Cmd) {
 		if msg.page == n {
 			n.asking, n.err = false, msg.err
 			if msg.err == nil {
-				n.of.Peer = msg.status
+				n.of.Peer, n.tried = msg.status, msg.status.Candidates
 			}
 			return n, Send(Refresh{})
+		}
+	case looked:
+		if msg.page == n {
+			n.looking, n.tried = false, msg.status.Candidates
 		}
 	case examined:
 		if msg.page == n {
@@ -230,6 +260,9 @@ func (n *Network) View() string {
 	for _, l := range lines[min(n.offset, len(lines)):] {
 		shown = append(shown, widget.Cut(" "+l, n.width, t.Glyphs.Ellipsis))
 	}
+	if below := len(shown) - n.height; below > 0 && n.height > 1 {
+		shown = append(shown[:n.height-1], t.Dim.Render(fmt.Sprintf(" %d more lines: down", below+1)))
+	}
 	return widget.Fit(strings.Join(shown, "\n"), n.width, n.height)
 }
 
@@ -296,7 +329,7 @@ func (n *Network) path() []string {
 		n.line("round trip", widget.Pad(rtt, 24)+sparkline(t, tr.rtt, graph)),
 		n.line(t.Glyphs.Up+" sent", widget.Pad(rate(tr.up, path.Sent), 24)+sparkline(t, tr.up, graph)),
 		n.line(t.Glyphs.Down+" received", widget.Pad(rate(tr.down, path.Received), 24)+sparkline(t, tr.down, graph)))
-	return lines
+	return append(lines, n.attempts()...)
 }
 
 // rate is the newest rate, and how much it has been in all.
@@ -310,13 +343,13 @@ func rate(rates []int64, total uint64) string {
 // endpoint names one end of a path in words rather than in ICE's (RFC 8445).
 func endpoint(e session.Endpoint) string {
 	kind := map[string]string{
-		"host": "this network's own address", "srflx": "a NAT's outside address",
+		"host": "its own address", "srflx": "a NAT's outside address",
 		"prflx": "a NAT's outside address, seen by the other side", "relay": "an address of the relay",
 	}[e.Type]
 	if !e.Addr.IsValid() {
 		return strings.TrimSpace(widget.Clean(e.Protocol) + " " + kind)
 	}
-	return widget.Clean(e.Protocol) + " " + e.Addr.String() + "  " + kind
+	return widget.Clean(e.Protocol+" "+e.Addr.String()) + "  " + kind
 }
 
 // servers are this device's signaling servers.

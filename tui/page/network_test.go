@@ -25,6 +25,10 @@ func travelled(t *testing.T, look theme.Theme, b *tuitest.Backend, peer int) pag
 	}
 	env := tuitest.Env(t, b, look)
 	p := page.NewNetwork(env, of)
+	if of.Peer.Connected {
+		p.SetSize(100, 60)
+		p = tuitest.Pump(t, p, p.Init(), "Tried")
+	}
 	for i := range 60 {
 		s := tuitest.State(t, b)
 		s.At = tuitest.Now().Add(time.Duration(i+1) * 2 * time.Second)
@@ -45,8 +49,34 @@ func routed() *tuitest.Backend {
 		p.Local = session.Endpoint{Type: "host", Protocol: "udp", Addr: netip.MustParseAddrPort("192.168.1.7:50123")}
 		p.Remote.Addr = netip.MustParseAddrPort("[2001:db8::7]:40000")
 		p.Since, p.Changes, p.LastGap = tuitest.Now().Add(-time.Hour), 2, 480*time.Millisecond
+		b.Has.Peers[i].Candidates = candidates(i == 1)
 	}
 	return b
+}
+
+// candidates are what a peer was reached by, or through a relay.
+func candidates(relayed bool) *session.Candidates {
+	end := func(kind, addr string) session.Endpoint {
+		return session.Endpoint{Type: kind, Protocol: "udp", Addr: netip.MustParseAddrPort(addr)}
+	}
+	c := &session.Candidates{
+		Local:  []session.Endpoint{end("host", "192.168.1.7:50123"), end("srflx", "198.51.100.7:50123"), end("relay", "203.0.113.9:49200")},
+		Remote: []session.Endpoint{end("host", "[2001:db8::7]:40000"), end("srflx", "192.0.2.44:1024")},
+	}
+	c.Local[2].Protocol = "tls"
+	c.Pairs = []session.Pair{
+		{Local: c.Local[0], Remote: c.Remote[0], State: session.PairSucceeded, RTT: 12 * time.Millisecond, Checks: 9, Answers: 9, InUse: true},
+		{Local: c.Local[2], Remote: c.Remote[1], State: session.PairSucceeded, RTT: 84 * time.Millisecond, Checks: 4, Answers: 4},
+		{Local: c.Local[0], Remote: c.Remote[1], State: session.PairFailed, Checks: 7},
+		{Local: c.Local[2], Remote: c.Remote[0], State: session.PairTrying, Checks: 1},
+		{Local: c.Local[1], Remote: c.Remote[0], State: session.PairWaiting},
+	}
+	if relayed {
+		c.Pairs[0], c.Pairs[1] = c.Pairs[1], c.Pairs[2]
+		c.Pairs[0].InUse = true
+		c.Pairs = append(c.Pairs[:2], c.Pairs[3:]...)
+	}
+	return c
 }
 
 func TestNetworkGolden(t *testing.T) {
