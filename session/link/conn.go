@@ -61,6 +61,7 @@ type conn struct {
 	confirmed atomic.Bool
 	ready     chan struct{}
 	lanes     bool // both sides understand lanes; set by confirm
+	tcp       bool // and those over TCP
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -321,6 +322,7 @@ func (c *conn) confirm() error {
 	}
 	c.copies.wanted.Store(e.Copies)
 	c.lanes = e.Lanes && c.config.onLane != nil
+	c.tcp = c.lanes && e.TCP && c.config.allowsTCP()
 	c.confirmed.Store(true)
 	if self == offerer {
 		close(c.ready)
@@ -341,7 +343,7 @@ func (c *conn) confirm() error {
 
 func (c *conn) sendConfirm() error {
 	e := makeConfirm(c.config.Identity, &c.transcript, c.role)
-	e.Lanes = c.config.onLane != nil
+	e.Lanes, e.TCP = c.config.onLane != nil, c.config.allowsTCP()
 	return c.send(e)
 }
 

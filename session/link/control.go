@@ -38,7 +38,7 @@ func (c *conn) readControl(ctx context.Context) {
 			}
 			c.fail(&session.Error{Op: "link", Kind: session.FromWire("link", e.Kind, "").Kind, Text: text})
 			return
-		case typeLane:
+		case typeLane, typeTCP:
 			if c.config.onLane == nil {
 				c.fail(malformed("a lane of a lane"))
 				return

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
@@ -35,6 +36,7 @@ const (
 	typePong       = "pong"
 	typeFacts      = "facts"
 	typeLane       = "lane"
+	typeTCP        = "tcp"
 	typeBye        = "bye"
 )
 
@@ -72,9 +74,14 @@ type envelope struct {
 	// confirm
 	Copies bool `json:"copies,omitempty"`
 	Lanes  bool `json:"lanes,omitempty"`
+	TCP    bool `json:"tcp,omitempty"`
 
 	// lane, with Number
 	Lane json.RawMessage `json:"lane,omitempty"`
+
+	// tcp, with Number and Step
+	Port  uint16 `json:"port,omitempty"`
+	Print []byte `json:"print,omitempty"`
 
 	// facts
 	STUNFailed bool `json:"stun_failed,omitempty"`
@@ -155,6 +162,8 @@ func (e *envelope) check() error {
 		if e.Number == 0 || len(e.Lane) == 0 {
 			return malformed("lane")
 		}
+	case typeTCP:
+		return e.checkTCP()
 	case typeReady, typePing, typePong, typeFacts:
 	default:
 		return malformed("type %q", session.Printable(truncate(e.Type, 32)))
@@ -167,6 +176,19 @@ func (e *envelope) checkDescription() error {
 		return malformed("%s with a missing or wrong field", e.Type)
 	}
 	return nil
+}
+
+func (e *envelope) checkTCP() error {
+	switch e.Step {
+	case stepAsk:
+		return nil
+	case stepOffer, stepAnswer, stepTurn:
+		if e.Number == 0 || len(e.Print) != sha256.Size || (e.Port == 0) != (e.Step == stepAnswer) {
+			return malformed("tcp with a missing or wrong field")
+		}
+		return nil
+	}
+	return malformed("tcp step %q", session.Printable(truncate(e.Step, 32)))
 }
 
 func checkCandidates(lines []string) error {

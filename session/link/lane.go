@@ -67,9 +67,10 @@ type lanes struct {
 	fresh    []cargo    // to be sent
 	again    []cargo    // lost, to be sent before those
 	room     *sync.Cond // whoever has more parcels waits here
-	taken    int64      // bytes given to lanes
-	retained int        // bytes sent and not yet acknowledged
-	kept     int        // bytes that arrived out of order
+	tcp      tcpLanes
+	taken    int64 // bytes given to lanes
+	retained int   // bytes sent and not yet acknowledged
+	kept     int   // bytes that arrived out of order
 
 	wake chan struct{} // tells pump that something has changed
 }
@@ -108,6 +109,7 @@ func (ls *lanes) begin(ctx context.Context, trunk *conn) {
 	ls.config, ls.trunk = &config, trunk
 	ls.start = func(s *laneSignaler, r role) { ls.work.Go(func() { ls.run(ctx, s, r) }) }
 	ls.control = pace.New(pace.Config{Packet: leastPacket}, time.Now())
+	ls.beginTCP(ctx)
 	ls.work.Go(func() { ls.pump(ctx) })
 }
 
@@ -144,6 +146,10 @@ func (s *laneSignaler) Receive(ctx context.Context) ([]byte, error) {
 // envelope takes an envelope of a lane from the trunk. A first one begins a lane
 // of the peer's; what fits nothing, or is too much, is dropped.
 func (ls *lanes) envelope(e envelope) {
+	if e.Type == typeTCP {
+		ls.tcpEnvelope(e)
+		return
+	}
 	if e.Number > 1<<31 {
 		return
 	}
@@ -179,7 +185,7 @@ func (ls *lanes) signal(number uint32) *laneSignaler {
 
 // want opens lanes if there are too few; ls.mu is held.
 func (ls *lanes) want(now time.Time) {
-	if ls.trunk == nil || ls.ended || now.Before(ls.retry) {
+	if ls.trunk == nil || ls.ended || ls.wantTCP(now) || now.Before(ls.retry) {
 		return
 	}
 	wanted := 1

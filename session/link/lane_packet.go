@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync"
 	"time"
@@ -135,7 +136,7 @@ func (l *lane) receive(c *conn, b []byte) {
 		st := l.lanes.stripes[id]
 		l.lanes.mu.Unlock()
 		if st != nil {
-			st.arrived(message, frame, true)
+			st.arrived(message, bytes.Clone(frame), true)
 		}
 	case packetProbe:
 	default:

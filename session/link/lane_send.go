@@ -7,6 +7,7 @@ import (
 
 	"tandem/session"
 	"tandem/session/link/pace"
+	"tandem/session/link/stream"
 )
 
 const (
@@ -33,6 +34,9 @@ type cargo struct {
 func (ls *lanes) messageSize() int {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	if ls.tcp.live != nil {
+		return stream.MaxFrame
+	}
 	size := 0
 	for _, l := range ls.live {
 		if size == 0 || l.size < size {
@@ -48,6 +52,19 @@ func (ls *lanes) take(p cargo) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.want(time.Now())
+	if l := ls.tcp.live; l != nil {
+		for ls.retained > maxRetained && !p.st.shutting() && ls.tcp.live != nil {
+			ls.room.Wait()
+		}
+		ls.taken += int64(len(p.frame))
+		ls.touch()
+		ls.mu.Unlock()
+		taken := l.take(p)
+		ls.mu.Lock()
+		if taken {
+			return true
+		}
+	}
 	for (len(ls.fresh) >= maxFresh || ls.retained > maxRetained) && len(ls.live) > 0 && !p.st.shutting() {
 		ls.room.Wait()
 	}
@@ -67,6 +84,9 @@ func (ls *lanes) stir() {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.room.Broadcast()
+	if l := ls.tcp.live; l != nil {
+		l.look()
+	}
 	ls.stirLocked()
 }
 

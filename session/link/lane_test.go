@@ -85,7 +85,7 @@ func notShort(t *testing.T) {
 func withLanes(t *testing.T) (near, far *Link) {
 	t.Helper()
 	notShort(t)
-	near, far = meet(t, Config{}, Config{Handler: echo})
+	near, far = meet(t, packetsOnly(Config{}), Config{Handler: echo})
 	eventually(t, "a lane on both sides", func() bool {
 		copyBulk(t, near, 256<<10)
 		return len(near.liveLanes()) > 0 && len(far.liveLanes()) > 0

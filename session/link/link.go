@@ -99,6 +99,7 @@ type Config struct {
 	network        *network
 	wall           func() time.Time // what the clock on the wall says
 	confirmTimeout time.Duration
+	tcpShort       time.Duration // the longest least round trip beside which there are TCP lanes
 	streams        *atomic.Int64
 	cache          *relayCache
 }
@@ -122,6 +123,9 @@ func (c Config) prepared() *Config {
 	}
 	if c.confirmTimeout == 0 {
 		c.confirmTimeout = defaultConfirmTimeout
+	}
+	if c.tcpShort == 0 {
+		c.tcpShort = tcpShort
 	}
 	c.streams = new(atomic.Int64)
 	c.cache = new(relayCache)

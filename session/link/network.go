@@ -23,12 +23,13 @@ const socketBuffer = 4 << 20
 type network struct {
 	transport.Net
 	interfaces func() ([]*transport.Interface, error)
+	tcp        bool // TCP takes the ways that these packets do
 }
 
 // systemNetwork is the network of this machine at this moment; addresses are
 // read afresh each time ICE gathers.
 func systemNetwork() *network {
-	n := &network{Net: &stdnet.Net{}}
+	n := &network{Net: &stdnet.Net{}, tcp: true}
 	n.interfaces = func() ([]*transport.Interface, error) {
 		fresh, err := stdnet.NewNet()
 		if err != nil {

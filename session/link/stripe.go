@@ -121,7 +121,7 @@ func (st *stripe) pump() {
 		case n == stripeHeader:
 			st.acknowledged(binary.BigEndian.Uint32(buf))
 		default:
-			st.arrived(binary.BigEndian.Uint32(buf), buf[stripeHeader:n], false)
+			st.arrived(binary.BigEndian.Uint32(buf), bytes.Clone(buf[stripeHeader:n]), false)
 		}
 	}
 }
@@ -135,7 +135,8 @@ func (st *stripe) fail(err error) {
 	st.changed.Broadcast()
 }
 
-// arrived takes a message, from the trunk or a lane. Each counts once.
+// arrived takes a message, from the trunk or a lane, and keeps its frame. Each counts
+// once.
 func (st *stripe) arrived(number uint32, frame []byte, byLane bool) {
 	st.lanes.touch()
 	st.mu.Lock()
@@ -145,7 +146,7 @@ func (st *stripe) arrived(number uint32, frame []byte, byLane bool) {
 		return
 	}
 	if frame[0] == frameReset {
-		st.reset = bytes.Clone(frame) // abandons what came before
+		st.reset = frame // abandons what came before
 		st.forget()
 		st.changed.Broadcast()
 		return
@@ -165,7 +166,7 @@ func (st *stripe) arrived(number uint32, frame []byte, byLane bool) {
 		st.trunk.conn.fail(refused("the peer sends too much out of order"))
 		return
 	}
-	st.ahead[number] = bytes.Clone(frame)
+	st.ahead[number] = frame
 	st.owing = st.owing || byLane
 	if number == st.next {
 		st.changed.Broadcast()

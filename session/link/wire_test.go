@@ -114,6 +114,7 @@ func goldenEnvelopes() map[string]envelope {
 		typePong:    {Type: typePong, Number: 5},
 		typeFacts:   {Type: typeFacts, STUNFailed: true},
 		typeLane:    {Type: typeLane, Number: 3, Lane: []byte(`{"v":1,"t":"ready"}`)},
+		typeTCP:     {Type: typeTCP, Number: 3, Step: stepOffer, Port: 4711, Print: bytes.Repeat([]byte{5}, 32)},
 		typeBye:     {Type: typeBye, Kind: "canceled", Text: "done"},
 	}
 }
