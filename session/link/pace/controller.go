@@ -18,6 +18,12 @@ const (
 	// queueLow and queueHigh are that queue, as time.
 	queueLow  = 3 * time.Millisecond
 	queueHigh = 8 * time.Millisecond
+	// queueDoubt, or a sixteenth of the least round trip if that is less, of a queue
+	// may be chance.
+	queueDoubt = 6 * time.Millisecond
+	// spreadOwn is by how much round trips may differ because of ourselves, or because
+	// the machine is busy.
+	spreadOwn = 15 * time.Millisecond
 	// queueSteep of queue beyond that take away all of the rate, but no more of it
 	// than leastGain leaves.
 	queueSteep = 400 * time.Millisecond
@@ -25,14 +31,6 @@ const (
 	// lateness is by how much a message may miss its time before there was too
 	// little to send.
 	lateness = 10 * time.Millisecond
-	// fullGrowth in fullRounds round trips is what the rate must grow by, or the
-	// path is full.
-	fullGrowth = 1.25
-	fullRounds = 3
-	// startQueue, and a quarter of the least round trip if that is more, in each of
-	// startRounds round trips is a queue that the start has built.
-	startQueue  = 8 * time.Millisecond
-	startRounds = 1
 	// slowRounds round trips in a row that took twice the least tell of a slower path.
 	slowRounds = 4
 	// filledRounds round trips in a row with a queue tell how much the path carries.
@@ -111,17 +109,17 @@ type Controller struct {
 	round    mark    // when the present round trip began
 	roundEnd uint64  // this much of what was sent is gone when it ends
 	probed   float64 // the rate before a probe
-	full     float64 // the rate that growth is compared with
-	fullFor  int     // round trips without growth
-	queued   streak  // with a queue, in the start
-	slow     streak  // that took twice the least
-	filled   streak  // with a queue, in a cruise
+	starting starting
+	slow     streak // that took twice the least
+	filled   streak // with a queue, in a cruise
 
 	expected  time.Duration // by Expect
 	best      time.Duration // the least round trip since the last measurement
 	measured  time.Duration // the least of the present one
 	lowest    time.Duration // the least in this round trip; 0 if there was none
 	lately    time.Duration // the least in the one before
+	trips     meanTrip      // of this round trip
+	spread    time.Duration // by how much round trips differ by themselves: their mean beyond their least
 	near      time.Time     // when a round trip was near the least
 	nearRate  float64       // the most since then
 	cruising  time.Duration
@@ -164,6 +162,8 @@ func (c *Controller) RoundTrip(rtt time.Duration, now time.Time) {
 			*least = rtt
 		}
 	}
+	c.trips.sum, c.trips.n = c.trips.sum+rtt, c.trips.n+1
+	c.starting.trip(rtt, c.best, c.spread, now)
 }
 
 // Sent notes that n bytes have left.
@@ -178,6 +178,7 @@ func (c *Controller) Sent(n int, now time.Time) {
 	if c.outstanding == 0 { // after a pause, a new measurement
 		c.departed.reset(sample{now, c.sent})
 		c.begin(now)
+		c.starting.begin(c.round)
 	}
 	c.sent += uint64(n)
 	c.outstanding += n
@@ -197,7 +198,11 @@ func later(a, b time.Time) time.Time {
 
 // Lost notes that n bytes that were sent have not arrived and are not expected any
 // more.
-func (c *Controller) Lost(n int) { c.outstanding -= min(c.outstanding, n) }
+func (c *Controller) Lost(n int) {
+	n = min(c.outstanding, n)
+	c.outstanding -= n
+	c.starting.lost += n
+}
 
 // Acked notes that n bytes that were sent have arrived.
 func (c *Controller) Acked(n int, now time.Time) {
@@ -205,6 +210,9 @@ func (c *Controller) Acked(n int, now time.Time) {
 	c.outstanding -= n
 	c.delivered += uint64(n)
 	c.measureBurst(n, now)
+	if c.phase == start {
+		c.grow(now)
+	}
 	if gone := c.gone(); gone >= c.roundEnd && gone > c.round.gone && now.Sub(c.round.at) >= c.span() {
 		c.endRound(now)
 	}
@@ -233,25 +241,24 @@ type mark struct {
 // begin begins a round trip: it ends when all that is sent now is gone.
 func (c *Controller) begin(now time.Time) {
 	c.round, c.roundEnd, c.lowest = mark{now, c.delivered, c.gone()}, c.sent, 0
+	c.trips = meanTrip{}
 }
 
 // endRound looks at the round trip that has ended.
 func (c *Controller) endRound(now time.Time) {
-	// What has arrived in a burst, because it had to wait somewhere, left over a
-	// longer time.
-	took := max(now.Sub(c.round.at), c.departed.when(c.gone()).Sub(c.departed.when(c.round.gone)))
-	rate := float64(c.delivered-c.round.delivered) / took.Seconds()
+	rate := c.rateSince(c.round, 0, now)
 	limited := c.round.gone < c.limited
 	if !limited || rate > c.rates.max() {
 		c.rates.add(rate)
 	}
 	if c.lowest != 0 {
 		c.lately = c.lowest
+		c.spread += (c.trips.sum/c.trips.n - c.lowest - c.spread) / 4
 	}
 	c.nearRate = max(c.nearRate, c.rates.max())
 	least := c.least()
 	if c.phase == start {
-		c.checkStart(rate, limited, now)
+		c.checkStart(limited, now)
 	} else if c.slow.add(c.lately > 2*least+2*slack, rate) >= slowRounds {
 		c.rates.reset(c.slow.most) // the path has become slower
 		c.slow = streak{}
@@ -259,26 +266,26 @@ func (c *Controller) endRound(now time.Time) {
 		c.rates.reset(c.filled.most) // with a queue all the time, it was no more than that
 		c.filled = streak{}
 	}
+	c.doubt(rate, now)
 	c.begin(now)
 }
 
-// checkStart ends the start when the rate no longer grows, or there is a queue.
-func (c *Controller) checkStart(rate float64, limited bool, now time.Time) {
-	least, most := c.least(), c.rates.max()
-	grown := most > c.full*fullGrowth
-	if grown {
-		c.full, c.fullFor = most, 0
-	} else if !limited {
-		c.fullFor++
-	}
-	queued := c.queued.add(!grown && c.lately > least+max(startQueue, least/4), rate)
-	if c.fullFor >= fullRounds || queued >= startRounds {
-		c.enter(drain, now)
-	}
-}
+// meanTrip adds up round trips.
+type meanTrip struct{ sum, n time.Duration }
 
 // queue is what round trips lately took beyond the least.
-func (c *Controller) queue() time.Duration { return c.lately - c.least() - c.least()/16 }
+func (c *Controller) queue() time.Duration {
+	return c.beyond(c.lately)
+}
+
+// beyond is what a round trip took beyond the least, less what may be chance.
+func (c *Controller) beyond(rtt time.Duration) time.Duration {
+	chance := min(c.least()/16, queueDoubt)
+	if c.spread > spreadOwn {
+		chance += c.spread
+	}
+	return rtt - c.least() - chance
+}
 
 // streak is how many round trips in a row were of a kind, and the most that was
 // measured in them.
@@ -346,7 +353,7 @@ func (c *Controller) step(now time.Time) {
 				c.best = c.measured
 			}
 			if longer {
-				c.full, c.fullFor = 0, 0
+				c.starting = starting{}
 				c.enter(start, now) // it was not the queue, so there may be much to gain
 			} else {
 				c.enter(cruise, now)
@@ -375,7 +382,11 @@ func (c *Controller) pacing() float64 {
 	case down:
 		return rate * downGain
 	case cruise:
-		switch queue := c.queue(); {
+		queue := c.queue()
+		if c.least() > 2*rateLeast && c.spread <= spreadOwn { // a round trip ago is long ago
+			queue = c.beyond(c.starting.recent)
+		}
+		switch {
 		case queue < queueLow:
 			return rate * moreGain
 		case queue > queueHigh:
@@ -413,7 +424,7 @@ func (c *Controller) extra() int {
 
 // Cap is how much may be outstanding now, in bytes.
 func (c *Controller) Cap() int {
-	product, extra := float64(c.product()), c.extra()
+	product, extra := float64(c.product()), c.extra()+int(c.rates.max()*c.spread.Seconds())
 	gain := cruiseGain
 	switch c.phase {
 	case start:

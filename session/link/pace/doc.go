@@ -13,8 +13,9 @@
 // # Phases
 //
 //	start    sends at 2.77 times the rate measured with twice the product outstanding,
-//	         but at 640 KiB/s and with 64 KiB at least, until the rate has not grown by
-//	         a quarter in three round trips, or in one that has a queue
+//	         but at 640 KiB/s and with 64 KiB at least, until there is a queue, or the
+//	         rate has not grown by a quarter in three round trips, or in one in which a
+//	         tenth of what was sent is lost
 //	drain    sends at 0.35 times the rate until no more than the product is
 //	         outstanding
 //	cruise   sends at 1.02 times the rate while round trips show no queue, at 0.97
@@ -34,6 +35,19 @@
 //	         more, and if it is half as much again, the start follows: what was taken
 //	         for a queue was the path
 //
+// # The end of the start
+//
+// Each round trip of the start doubles what is sent, so a path is overfull before the
+// first word of it comes back: what counts is to notice then. So in the start the rate
+// is measured at each acknowledgement, over the last round trip, and what
+// acknowledgements tell of round trips is looked at four of them and 10 ms and an
+// eighth of the least at a time: there is a queue when the least of a look is more than
+// the least of all by an eighth of that, 8 to 30 ms, and by twice the spread, or as
+// much as looks have lately fallen from one to the next. What then arrives in a quarter
+// of a round trip is the rate of the path, as the queue feeds it. If more than that and
+// a quarter comes in one of the two round trips after the drain, there was no queue, and
+// the start goes on; if the queue is still there, measure asks whether it is one.
+//
 // # Rate and queue
 //
 // The rate is what was acknowledged in a round trip, of at least 50 ms, and no more
@@ -42,10 +56,14 @@
 // round trips in a row took twice the least, or three in a cruise had a queue, then
 // the most measured in those counts alone. What was measured while there was too
 // little to send counts only where it is more. The queue is what the least round trip
-// of those measured in the last one took beyond the least of all, less a sixteenth.
+// of those measured in the last one took beyond the least of all, less a sixteenth, or
+// 6 ms if that is less, and less the spread where that is more than 15 ms. A cruise over
+// more than 100 ms takes the lesser of the last two looks (as the start does) instead.
+// The spread is the mean of round trips beyond the least in each, smoothed: by so much
+// they differ by themselves.
 //
-// Beside the product, 4 ms of the rate and eight packets may be outstanding, or as
-// much as acknowledgements have lately come in bursts, up to 100 ms and a quarter of
-// the least round trip, unless there is a queue of more than 16 ms. A sender that was
-// held up may make up for 20 ms at once.
+// Beside the product, what the rate makes of the spread may be outstanding, and 4 ms of
+// the rate and eight packets, or as much as acknowledgements have lately come in bursts,
+// up to 100 ms and a quarter of the least round trip, unless there is a queue of more
+// than 16 ms. A sender that was held up may make up for 20 ms at once.
 package pace

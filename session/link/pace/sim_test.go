@@ -57,6 +57,8 @@ type sim struct {
 	free   time.Duration    // when the link has sent all that waits
 	last   [2]time.Duration // when the last packet arrives, in either direction
 	queues []time.Duration
+
+	dropped int // packets that found the queue full
 }
 
 func newSim(t testing.TB, p path, seed uint64) *sim {
@@ -82,6 +84,7 @@ func (s *sim) clock() time.Time { return time.Unix(1e9, 0).Add(s.now) }
 func (s *sim) transmit(bytes int, arrive func()) {
 	wait := max(0, s.free-s.now)
 	if wait.Seconds()*s.path.rate/8 > float64(s.path.queue) {
+		s.dropped++
 		return
 	}
 	s.queues = append(s.queues, wait)
