@@ -65,6 +65,9 @@ func printWhy(io stdio, p node.PeerStatus) error {
 	if path.WhyNotDirect != "" {
 		line("not direct", "%s", path.WhyNotDirect)
 	}
+	for i, l := range p.Lanes {
+		line(onlyFirst(i, "lanes"), "%s", describeLane(l))
+	}
 	if c := p.Candidates; c != nil {
 		for i, e := range c.Local {
 			line(onlyFirst(i, "here"), "%s", describeEndpoint(e))
@@ -77,6 +80,15 @@ func printWhy(io stdio, p node.PeerStatus) error {
 		}
 	}
 	return err
+}
+
+// describeLane says what a lane is, and what it has carried.
+func describeLane(l session.Lane) string {
+	text := fmt.Sprintf("%s to %s, %s sent, %s received", l.Kind, l.Remote.Addr, byteCount(l.Sent), byteCount(l.Received))
+	if l.RTT > 0 {
+		text += ", " + roundTrip(l.RTT)
+	}
+	return text
 }
 
 // onlyFirst labels the first line of several.

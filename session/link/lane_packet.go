@@ -46,6 +46,7 @@ type lane struct {
 	lanes  *lanes
 	number uint32
 	conn   *conn // set by add
+	count  laneCount
 
 	// Guarded by lanes.mu, as what is under way.
 	flight  pace.Flight[cargo]
@@ -115,6 +116,7 @@ func (l *lane) receive(c *conn, b []byte) {
 		return
 	}
 	c.carrier.use()
+	l.count.received.Add(uint64(len(b)))
 	if len(b) < packetHeader {
 		c.fail(malformed("a packet of %d bytes on a lane", len(b)))
 		return

@@ -141,6 +141,7 @@ func (ls *lanes) write(d departure) {
 		return
 	}
 	ls.link.sent.Add(uint64(len(d.packet)))
+	d.lane.count.sent.Add(uint64(len(d.packet)))
 	d.lane.conn.carrier.use()
 }
 
@@ -268,7 +269,8 @@ func (ls *lanes) acknowledged(l *lane, a *pace.Ack, now time.Time) (ok bool) {
 func (ls *lanes) add(l *lane, c *conn) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	l.conn, l.paths, l.probeAt = c, c.governor.changes(), time.Now()
+	now := time.Now()
+	l.conn, l.paths, l.probeAt, l.count.since = c, c.governor.changes(), now, now
 	if len(ls.live) == 0 {
 		ls.control.Expect(2 * ls.trunk.governor.halfRTT())
 	}

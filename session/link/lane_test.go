@@ -107,6 +107,16 @@ func TestBulkUsesLanes(t *testing.T) {
 	}
 	for _, l := range []*Link{near, far} {
 		eventually(t, "acknowledgement of all", l.lanes.settled)
+		var sent, received uint64
+		for _, lane := range l.Lanes() {
+			sent, received = sent+lane.Sent, received+lane.Received
+			if !lane.Remote.Addr.IsValid() || lane.Since.IsZero() {
+				t.Errorf("a lane that nobody knows anything about: %+v", lane)
+			}
+		}
+		if sent < 2<<20 || received < 2<<20 {
+			t.Errorf("the lanes say that they have carried %d and %d bytes of %d", sent, received, 3<<20)
+		}
 	}
 }
 

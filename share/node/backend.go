@@ -91,6 +91,8 @@ type PeerStatus struct {
 	Path      session.Path `json:"path"`
 	// Candidates are the addresses that were tried for the path. Only Why tells.
 	Candidates *session.Candidates `json:"candidates,omitempty"`
+	// Lanes carry the bulk data at the moment. Only Why tells.
+	Lanes []session.Lane `json:"lanes,omitempty"`
 }
 
 // Words is the fingerprint of a peer: what its person and we compare.

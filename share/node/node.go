@@ -374,6 +374,9 @@ func (n *Node) Why(ctx context.Context, peer string) (PeerStatus, error) {
 		tried := c.Candidates()
 		told.Candidates = &tried
 	}
+	if l, ok := s.(session.Laner); ok {
+		told.Lanes = l.Lanes()
+	}
 	return told, nil
 }
 

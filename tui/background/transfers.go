@@ -117,6 +117,7 @@ type job struct {
 	answer    *Decision          // to its Conflict
 	always    *Decision          // to any
 	before    int64              // bytes of items that have been copied
+	wire      int64              // bytes that have travelled for those
 	began     time.Time          // while it runs
 	counted   int64              // bytes that Rates knows of
 	buckets   [seconds]int64     // bytes, by second
@@ -149,7 +150,7 @@ func (t *Transfers) Run(ctx context.Context) {
 		ctx, cancel := context.WithCancel(ctx)
 		j.Stage, j.cancel, j.want, j.Err = Running, cancel, Failed, nil
 		j.began = t.now()
-		j.counted, j.before, j.Item, j.Progress, j.Total = 0, 0, 0, folder.Progress{}, folder.Summary{}
+		j.counted, j.before, j.wire, j.Item, j.Progress, j.Total = 0, 0, 0, 0, folder.Progress{}, folder.Summary{}
 		t.touch()
 		work.Go(func() {
 			defer cancel()
@@ -192,7 +193,8 @@ func (t *Transfers) work(ctx context.Context, j *job) {
 			}
 			j.Item++
 			j.before += j.Progress.BytesDone
-			j.Progress.BytesDone, j.Progress.Bytes = 0, 0
+			j.wire += j.Progress.Wire
+			j.Progress.BytesDone, j.Progress.Bytes, j.Progress.Wire = 0, 0, 0
 		})
 		if err != nil && failed == nil {
 			failed = err
@@ -207,6 +209,7 @@ func (t *Transfers) work(ctx context.Context, j *job) {
 		j.cancel, j.answer = nil, nil
 		j.Progress.BytesDone += j.before
 		j.Progress.Bytes += j.before
+		j.Progress.Wire += j.wire
 		switch {
 		case canceled && j.want != Failed:
 			j.Stage = j.want
@@ -415,6 +418,7 @@ func (j *job) status(now time.Time) Status {
 		s.Elapsed += now.Sub(j.began)
 		s.Progress.BytesDone += j.before
 		s.Progress.Bytes += j.before
+		s.Progress.Wire += j.wire
 	}
 	if !j.moved {
 		return s

@@ -5,6 +5,7 @@ package page_test
 import (
 	"context"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +137,8 @@ func TestTerminalFlow(t *testing.T) {
 	f := tuitest.Start(t, w, 80, 20)
 	f.Wait("$ ", "you type", "ctrl+] for commands")
 	f.Keys("i=0; while test $i -lt 60; do echo row-$i-; i=$((i+1)); done", "enter").Wait("row-59-")
+	prompt := regexp.MustCompile(`row-59-\s*\n\$ `)
+	f.Until("the shell reads again", func() bool { return prompt.MatchString(f.View()) })
 	f.Keys("ctrl+]").Wait("a command?").Keys("/", "row-7-", "enter").Wait("lines back", "row-7-")
 	f.Keys("v", "right", "right", "right", "right", "right").Wait("selecting").Keys("y").Gone("lines back")
 	f.Until("the clipboard has it", func() bool { return strings.Contains(clipboard.get(), "]52;c;cm93LTct") }) // "row-7-"

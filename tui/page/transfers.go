@@ -107,6 +107,8 @@ type TransfersPage struct {
 	all  []background.Status
 	list widget.List
 	keys transferKeys
+	// What carries the copies that are under way, by their peers.
+	lanes map[string]*lanes
 
 	width, height int
 }
@@ -122,13 +124,13 @@ func newTransferKeys() transferKeys {
 
 // NewTransfers makes the page of copies.
 func NewTransfers(env Env, _ Subject) Page {
-	t := &TransfersPage{env: env, list: widget.NewList(env.Keys), keys: newTransferKeys()}
+	t := &TransfersPage{env: env, list: widget.NewList(env.Keys), keys: newTransferKeys(), lanes: make(map[string]*lanes)}
 	t.take(env.Transfers.List())
 	return t
 }
 
-// Init says which verb this page is.
-func (t *TransfersPage) Init() tea.Cmd { return t.verb() }
+// Init says which verb this page is, and asks for the lanes.
+func (t *TransfersPage) Init() tea.Cmd { return tea.Batch(t.verb(), t.askLanes()) }
 
 func (t *TransfersPage) verb() tea.Cmd {
 	if s, ok := t.under(); ok {
@@ -163,6 +165,11 @@ func (t *TransfersPage) Update(msg tea.Msg) (Page, tea.Cmd) {
 		t.take(msg.List)
 	case Tick:
 		t.take(t.env.Transfers.List()) // rates fall when nothing comes
+		return t, t.askLanes()
+	case carried:
+		if of := t.lanes[msg.peer]; msg.page == t && of != nil {
+			of.carry(msg)
+		}
 	case tea.MouseMsg:
 		msg.Y -= 2
 		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft {
@@ -263,8 +270,15 @@ func (t *TransfersPage) View() string {
 	if bytes > 0 {
 		head += "  " + widget.Bytes(uint64(bytes)) + "/s"
 	}
+	// Two copies at least stay in sight.
+	below := t.laneLines(t.height - 2 - 2*t.rows())
+	t.list.SetSize(t.width, max((t.height-2-len(below))/t.rows(), 0))
 	lines := t.list.Lines(func(i int, selected bool) []string { return t.row(t.all[i], selected) })
-	return widget.Fit(head+"\n\n"+strings.Join(lines, "\n"), t.width, t.height)
+	body := widget.Fit(head+"\n\n"+strings.Join(lines, "\n"), t.width, t.height-len(below))
+	if len(below) == 0 {
+		return body
+	}
+	return body + "\n" + widget.Fit(strings.Join(below, "\n"), t.width, len(below))
 }
 
 // row draws one copy.
@@ -359,7 +373,11 @@ func (t *TransfersPage) remark(s background.Status) string {
 		}
 		return look.Bad.Render(widget.Clean(why))
 	case background.Running:
-		return look.Dim.Render(widget.Clean(s.Progress.Current))
+		text := look.Dim.Render(widget.Clean(s.Progress.Current))
+		if saved := s.Progress.BytesDone - s.Progress.Wire; saved > s.Progress.BytesDone/10 && saved > 100_000 {
+			return widget.Spread(text, widget.Bytes(uint64(saved))+" saved ", t.width-4, look.Glyphs.Ellipsis)
+		}
+		return text
 	case background.Paused:
 		return look.Dim.Render("goes on where it stopped")
 	}

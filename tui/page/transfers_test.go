@@ -2,6 +2,8 @@ package page_test
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,7 +34,7 @@ func copies(t *testing.T) *background.Transfers {
 			return folder.Summary{Files: 12, Bytes: size, Wire: size / 8, Same: 3, Skipped: 1}, nil
 		}
 		for done := int64(0); ctx.Err() == nil; done += 100_000 * (10 + done/1_000_000%7) {
-			c.Progress(folder.Progress{Files: 40, FilesDone: int(done * 40 / size), Bytes: size, BytesDone: min(done, size-1), Current: "photos/2026/\u202e" + item})
+			c.Progress(folder.Progress{Files: 40, FilesDone: int(done * 40 / size), Bytes: size, BytesDone: min(done, size-1), Wire: done / 3, Current: "photos/2026/\u202e" + item})
 			select {
 			case <-time.After(time.Second / 2):
 			case <-ctx.Done():
@@ -44,7 +46,7 @@ func copies(t *testing.T) *background.Transfers {
 	t.Cleanup(stop)
 	go transfers.Run(ctx)
 	job := func(put bool, item string) int {
-		return transfers.Add(background.Job{Alias: "anna", Share: "project", Put: put, From: "docs", To: "/home/ada", Items: []string{item}})
+		return transfers.Add(background.Job{Peer: tuitest.ID(1).String(), Alias: "anna", Share: "project", Put: put, From: "docs", To: "/home/ada", Items: []string{item}})
 	}
 	paused := job(true, "backup.tar")
 	job(false, "done")
@@ -60,15 +62,38 @@ func copies(t *testing.T) *background.Transfers {
 }
 
 func TestTransfersGolden(t *testing.T) {
-	b := tuitest.Busy()
 	synctest.Test(t, func(t *testing.T) {
 		transfers := copies(t)
 		tuitest.Page(t, "transfers", func(look theme.Theme) page.Page {
+			b := tuitest.Busy()
 			env := tuitest.Env(t, b, look)
 			env.Transfers = transfers
-			return page.NewTransfers(env, page.Subject{})
+			return withLanes(t, b, page.NewTransfers(env, page.Subject{}))
 		})
 	})
+}
+
+// withLanes lets a page see for a while what two lanes carry.
+func withLanes(t *testing.T, b *tuitest.Backend, p page.Page) page.Page {
+	t.Helper()
+	began := time.Now()
+	for i := range 20 {
+		b.Script(func(a *tuitest.Answers) {
+			a.Peers = slices.Clone(a.Peers)
+			end := session.Endpoint{Type: "host", Protocol: "udp", Addr: netip.MustParseAddrPort("192.0.2.44:40001")}
+			a.Peers[0].Lanes = []session.Lane{
+				{Kind: session.PacketLane, Remote: end, Since: began, RTT: 12 * time.Millisecond, Received: uint64(i * (i%5 + 20) * 2_000)},
+				{Kind: session.TCPLane, Remote: end, Since: began.Add(time.Second), Received: uint64(i * 30_000)},
+			}
+		})
+		_, cmd := p.Update(page.Tick{})
+		if cmd == nil {
+			t.Fatal("nobody asks for the lanes of what is being copied")
+		}
+		p, _ = p.Update(cmd())
+		time.Sleep(time.Second / 50)
+	}
+	return p
 }
 
 // TestTransfersKeys: copies are paused, resumed, tried again, stopped and answered
