@@ -45,6 +45,7 @@ type tcpLane struct {
 	wake  chan struct{} // tells write that something has changed
 	done  chan struct{} // closed when the lane has failed
 	once  sync.Once
+	count laneCount
 	err   error // why; nil if nobody needs it any more
 
 	mu      sync.Mutex
@@ -64,6 +65,7 @@ type tcpLane struct {
 func newTCPLane(ls *lanes, c *tls.Conn, s *tcpSetup) *tcpLane {
 	l := &tcpLane{lanes: ls, conn: c, setup: s, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	l.room = sync.NewCond(&l.mu)
+	l.count.since = time.Now()
 	return l
 }
 
@@ -180,6 +182,7 @@ func (l *tcpLane) write() error {
 				return peerGone(err)
 			}
 			l.lanes.link.sent.Add(uint64(len(b)))
+			l.count.sent.Add(uint64(len(b)))
 			continue
 		}
 		var late <-chan time.Time
@@ -303,6 +306,7 @@ func (l *tcpLane) read() error {
 			st.arrived(f.message, f.body, true)
 		}
 		l.lanes.link.received.Add(uint64(len(f.body)))
+		l.count.received.Add(uint64(tcpHeader + len(f.body)))
 		l.note(len(f.body))
 	}
 }

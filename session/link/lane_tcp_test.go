@@ -71,6 +71,13 @@ func TestBulkUsesTCP(t *testing.T) {
 	}
 	for _, l := range []*Link{near, far} {
 		eventually(t, "acknowledgement of all", l.lanes.settled)
+		told := false
+		for _, lane := range l.Lanes() {
+			told = told || lane.Kind == session.TCPLane && lane.Remote.Addr.IsValid() && lane.Sent > 4<<20 && lane.Received > 4<<20
+		}
+		if !told {
+			t.Errorf("no lane says that it has carried much: %+v", l.Lanes())
+		}
 	}
 }
 

@@ -77,13 +77,17 @@ func (w *tcpWindow) measure(b tcpBatch, now time.Time) {
 	}
 }
 
+// least is the least round trip of late; 0 if none was measured.
+func (w *tcpWindow) least() time.Duration {
+	if w.rtt[0] == 0 || w.rtt[1] != 0 && w.rtt[1] < w.rtt[0] {
+		return w.rtt[1]
+	}
+	return w.rtt[0]
+}
+
 // room is how many bytes more may be sent.
 func (w *tcpWindow) room() int {
-	rtt := w.rtt[0]
-	if w.rtt[1] != 0 && (rtt == 0 || w.rtt[1] < rtt) {
-		rtt = w.rtt[1]
-	}
-	most := max(w.rate[0], w.rate[1]) * (min(rtt, tcpShort) + tcpQueue).Seconds()
+	most := max(w.rate[0], w.rate[1]) * (min(w.least(), tcpShort) + tcpQueue).Seconds()
 	return min(max(int(most), tcpLeast), tcpMost) - w.outstanding
 }
 
