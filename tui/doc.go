@@ -35,7 +35,10 @@
 //
 // Somebody who asks for something interrupts any page, even one that takes every
 // key. Answers need capital letters, and nothing is taken for one until half a
-// second has passed without a key: text that was being typed answers nothing.
+// second has passed without a key, nor if another key follows within 300 ms: text
+// that is being typed answers nothing. Another size of the window, and another request
+// in it, begin the half second anew. The words to compare must have been in the window,
+// and of a name no more is shown than leaves room for them.
 //
 // # Plain
 //

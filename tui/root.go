@@ -90,6 +90,9 @@ func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 		m.resize()
+		if m.over != nil {
+			return m, m.toOver(msg)
+		}
 		return m, nil
 	case tea.KeyMsg:
 		return m, m.key(msg)
@@ -206,7 +209,7 @@ func (m *root) transferred(msg page.Transferred) {
 func (m *root) key(msg tea.KeyMsg) tea.Cmd {
 	m.toasts.keyed(m.now)
 	keys := m.env.Keys
-	if m.over != nil {
+	if m.over != nil && !m.tooSmall() { // nobody answers what isn't shown
 		if key.Matches(msg, keys.Suspend) {
 			return tea.Suspend
 		}
@@ -276,7 +279,7 @@ func (m *root) mouse(msg tea.MouseMsg) tea.Cmd {
 	if msg.Y < 0 || msg.Y >= m.height-chrome || msg.X < 0 || msg.X >= m.width {
 		return nil
 	}
-	if m.over != nil {
+	if m.over != nil && !m.tooSmall() {
 		return m.toOver(msg)
 	}
 	return m.toTop(msg)

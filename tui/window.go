@@ -18,7 +18,7 @@ func (m *root) View() string {
 	if m.width <= 0 || m.height <= 0 {
 		return ""
 	}
-	if m.width < leastWidth || m.height < leastHeight {
+	if m.tooSmall() {
 		text := strings.Join(widget.Wrap("tandem needs a window of 40 by 10. q quits.", m.width), "\n")
 		return widget.Fit(m.asASCII(text), m.width, m.height)
 	}
@@ -32,6 +32,9 @@ func (m *root) View() string {
 	}, "\n")
 	return m.asASCII(view)
 }
+
+// tooSmall reports whether the window shows no page.
+func (m *root) tooSmall() bool { return m.width < leastWidth || m.height < leastHeight }
 
 // asASCII replaces, in a terminal without UTF-8, what it can't show.
 func (m *root) asASCII(s string) string {

@@ -172,20 +172,20 @@ func TestTUISuspends(t *testing.T) {
 	s.shows("Nobody is here yet.")
 	for range 2 {
 		s.types("\x1a")
-		s.until("the shell", func() bool { return !s.Shows("Nobody is here yet.") && s.Shows("Stopped") })
+		s.until("the shell", func() bool { return !s.Shows("Nobody is here yet.") && s.Shows("Stopped", "$") })
 		s.types("echo $((6*7)) meanwhile\r")
 		s.shows("42 meanwhile")
 		if taken := s.Taken(); len(taken) > 0 {
 			t.Errorf("while it is stopped it keeps %q", taken)
 		}
-		s.types("clear; fg\r")
+		s.types("clear; fg; echo it ended with $?\r")
 		s.shows("Nobody is here yet.", "Home")
 		if s.Shows("meanwhile") {
 			t.Errorf("the shell's text is in the window:\n%s", strings.Join(s.Lines(), "\n"))
 		}
 	}
 	s.types("q")
-	s.until("the shell", func() bool { return !s.Shows("Nobody is here yet.") })
+	s.shows("it ended with 0")
 	s.types("exit 7\r")
 	_ = s.cmd.Wait()
 	if code := s.cmd.ProcessState.ExitCode(); code != 7 || len(s.Taken()) > 0 {

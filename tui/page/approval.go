@@ -3,6 +3,7 @@ package page
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,14 @@ import (
 // answer: what is being typed into another page answers nothing.
 const silence = 500 * time.Millisecond
 
+// second is how long no other key may follow an answer: a capital letter that
+// begins a word is none.
+const second = 300 * time.Millisecond
+
+// longestName is how much of a name is shown, in columns: it can't push what the
+// person has to compare out of the window.
+const longestName = 32
+
 // Approval asks whether somebody may come in, or type. It interrupts any page.
 type Approval struct {
 	env      Env
@@ -33,15 +42,20 @@ type Approval struct {
 	keys     int  // that were pressed; each begins the silence anew
 	open     bool // the silence is over
 	scroll   int
+	seen     int          // how many lines have been shown, from the first one
+	given    *node.Answer // which another key takes back
 
 	width, height int
 }
 
-// silent says that the silence is over, unless keys were pressed meanwhile.
+// silent says that the silence is over, unless keys were pressed meanwhile; settled
+// is the same of the time after an answer.
 type silent struct {
 	request string
 	keys    int
 }
+
+type settled silent
 
 // NewApproval makes the question for a request to the share of that name. Settle
 // makes the message that closes it and runs cmd, later the one that only closes.
@@ -66,6 +80,8 @@ func NewApproval(env Env, r node.Request, share string, settle func(id string, c
 func (a *Approval) Init() tea.Cmd { return a.listen() }
 
 func (a *Approval) listen() tea.Cmd {
+	a.keys++
+	a.open, a.given = false, nil
 	s := silent{a.request.ID, a.keys}
 	return a.env.After(silence, func(time.Time) tea.Msg { return s })
 }
@@ -77,6 +93,12 @@ func (a *Approval) Update(msg tea.Msg) (Page, tea.Cmd) {
 		if msg == (silent{a.request.ID, a.keys}) {
 			a.open = true
 		}
+	case settled:
+		if a.given != nil && msg == (settled{a.request.ID, a.keys}) {
+			return a, a.answer(*a.given)
+		}
+	case tea.WindowSizeMsg: // what is there has moved under the eyes
+		return a, a.listen()
 	case tea.KeyMsg:
 		return a, a.key(msg)
 	case tea.MouseMsg:
@@ -103,19 +125,22 @@ func (a *Approval) key(msg tea.KeyMsg) tea.Cmd {
 	for _, b := range a.answers() {
 		known = known || key.Matches(msg, b)
 	}
-	if !a.open || !known || msg.Paste {
-		// Somebody is typing something else.
-		a.keys++
-		a.open = false
-		return a.listen()
+	if !a.open || !known || msg.Paste || a.given != nil || a.unseen() {
+		return a.listen() // somebody is typing something else
 	}
 	if key.Matches(msg, a.postpone) {
 		return Send(a.later(a.request.ID))
 	}
-	answer := node.Answer{Allow: !key.Matches(msg, a.refuse), Once: key.Matches(msg, a.once)}
-	if !answer.Allow {
-		answer.Reason = "the host said no"
+	a.given = &node.Answer{Allow: !key.Matches(msg, a.refuse), Once: key.Matches(msg, a.once)}
+	if !a.given.Allow {
+		a.given.Reason = "the host said no"
 	}
+	s := settled{a.request.ID, a.keys}
+	return a.env.After(second, func(time.Time) tea.Msg { return s })
+}
+
+// answer gives the answer to the node.
+func (a *Approval) answer(answer node.Answer) tea.Cmd {
 	id, backend := a.request.ID, a.env.Backend
 	return Send(a.settle(id, a.env.Run(func(ctx context.Context) tea.Msg {
 		if err := backend.Answer(ctx, id, answer); err != nil && session.KindOf(err) != session.NotFound {
@@ -125,32 +150,54 @@ func (a *Approval) key(msg tea.KeyMsg) tea.Cmd {
 	})))
 }
 
-// View shows who asks, for what, by which path.
-func (a *Approval) View() string {
+// unseen reports whether the words to compare have not been in the window.
+func (a *Approval) unseen() bool {
+	_, body, words, room := a.layout()
+	return max(a.seen, min(len(body), a.scroll+room)) < words
+}
+
+// sentence says who asks for what.
+func (a *Approval) sentence() string {
+	r := a.request
+	who := "Somebody without a name"
+	if n := strings.Join(strings.Fields(widget.Clean(r.Guest.Peer.Name)), " "); n != "" {
+		who = fmt.Sprintf("Somebody calling themselves %q", widget.Cut(n, longestName, a.env.Theme.Glyphs.Ellipsis))
+	}
+	switch {
+	case r.Push != nil:
+		return who + describePush(*r.Push) + "."
+	case r.Kind == node.RequestType && r.Terminal != "":
+		return who + " asks to type at the terminal " + widget.Clean(r.Terminal) + "."
+	case r.Kind == node.RequestType:
+		return who + " asks to type at the terminal."
+	case a.share != "":
+		return who + fmt.Sprintf(" asks to join %q.", widget.Clean(a.share))
+	}
+	return who + " asks to join."
+}
+
+// spacious reports whether there is room for more than what counts.
+func (a *Approval) spacious() bool { return a.height >= 15 }
+
+// layout is what the page consists of: the lines at its top, those that scroll, how
+// many of them, from the first, are the words, and how many there is room for.
+func (a *Approval) layout() (head, body []string, words, room int) {
 	t := a.env.Theme
 	r := a.request
 	width := max(20, min(a.width-4, 76))
-	who := "Somebody without a name"
-	if n := widget.Clean(r.Guest.Peer.Name); n != "" {
-		who = fmt.Sprintf("Somebody calling themselves %q", n)
+	for _, l := range widget.Wrap(a.sentence(), width) {
+		head = append(head, t.Title.Render(l))
 	}
-	what := " asks to join"
-	if a.share != "" {
-		what += fmt.Sprintf(" %q", widget.Clean(a.share))
-	}
-	if r.Kind == node.RequestType {
-		what = " asks to type at the terminal"
-		if r.Terminal != "" {
-			what += " " + widget.Clean(r.Terminal)
+	if a.spacious() {
+		title := " Let them in? "
+		if r.Push != nil {
+			title = " Accept a copy? "
 		}
-	}
-	title := " Let them in? "
-	if r.Push != nil {
-		what, title = describePush(*r.Push), " Accept a copy? "
+		head = append([]string{t.Badge.Render(title)}, head...)
 	}
 	const label = 12
-	var body []string
 	body = append(body, labelled(t, "words", label, wordLines(r.Guest.Words, width-label))...)
+	words = len(body)
 	if len(r.Guest.Offers) > 0 {
 		body = append(body, labelled(t, "would get", label, describeRights(r.Guest.Offers))...)
 	}
@@ -165,31 +212,51 @@ func (a *Approval) View() string {
 	if r.Push != nil {
 		body = append(body, labelled(t, "files", label, pushLines(t, *r.Push, width-label))...)
 	}
-	head := []string{}
-	for _, l := range widget.Wrap(who+what+".", width) {
-		head = append(head, t.Title.Render(l))
+	room = a.height - len(head) - 2 // how many more there are, and how to answer
+	if a.spacious() {
+		room -= 2 // a blank line above, and some advice
 	}
-	foot := []string{a.invitation()}
-	room := a.height - len(head) - len(foot) - 2
-	if a.height >= 15 {
-		head = append([]string{t.Badge.Render(title)}, head...)
-		room--
-		foot = append([]string{t.Dim.Render("Compare the words with them, by voice, before you allow anything.")}, foot...)
-		room--
-	}
+	return head, body, words, max(1, room)
+}
+
+// View shows who asks, for what, by which path.
+func (a *Approval) View() string {
+	t := a.env.Theme
+	head, body, _, room := a.layout()
 	a.scroll = min(max(0, a.scroll), max(0, len(body)-room))
-	more := len(body) - a.scroll - room
-	body = body[a.scroll:]
-	if more > 0 && room > 0 {
-		body = append(body[:room-1:room-1], t.Warn.Render(fmt.Sprintf("%d more lines: down", more+1)))
+	if a.scroll <= a.seen {
+		a.seen = max(a.seen, min(len(body), a.scroll+room))
 	}
-	lines := append(append(append(head, ""), body...), "")
-	return widget.Center(strings.Join(append(lines, foot...), "\n"), a.width, a.height)
+	lines := slices.Clip(head)
+	if a.spacious() || len(body) < room {
+		lines = append(lines, "")
+	}
+	more := len(body) - a.scroll - room
+	lines = append(lines, body[a.scroll:min(len(body), a.scroll+room)]...)
+	if more > 0 {
+		lines = append(lines, t.Warn.Render(fmt.Sprintf("%d more lines: down", more)))
+	} else {
+		lines = append(lines, "")
+	}
+	if a.spacious() {
+		lines = append(lines, t.Dim.Render("Compare the words with them, by voice, before you allow anything."))
+	}
+	return widget.Center(strings.Join(append(lines, a.invitation()), "\n"), a.width, a.height)
 }
 
 // invitation is the last line.
 func (a *Approval) invitation() string {
 	t := a.env.Theme
+	if a.open && a.given == nil && a.unseen() {
+		return t.Warn.Render("The words go on below: down, then answer.")
+	}
+	if a.given != nil {
+		what := "Allowed"
+		if !a.given.Allow {
+			what = "Refused"
+		}
+		return t.Dim.Render(what + t.Glyphs.Ellipsis + " any key takes it back.")
+	}
 	if !a.open {
 		return t.Dim.Render("Hands off the keys for a moment, then answer.")
 	}

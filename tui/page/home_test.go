@@ -81,7 +81,8 @@ func TestApprovalIsDeliberate(t *testing.T) {
 		t.Fatal("pasted text counted")
 	}
 	p, _ = p.Update(press("x")())
-	if press("A"); settled != 1 {
+	then := press("A")
+	if p.Update(then()); settled != 1 {
 		t.Fatal("a deliberate answer did not count")
 	}
 }
