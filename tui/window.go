@@ -27,6 +27,11 @@ func (m *root) View() string {
 	if m.over != nil {
 		shown = m.over
 	}
+	if whole, ok := shown.(page.Whole); ok {
+		if view, ok := whole.Whole(m.width, m.height); ok {
+			return m.asASCII(widget.Fit(view, m.width, m.height))
+		}
+	}
 	view := strings.Join([]string{
 		m.header(shown), widget.Fit(shown.View(), w, h), widget.Pad(m.status(), w), widget.Pad(m.footer(shown), w),
 	}, "\n")

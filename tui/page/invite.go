@@ -27,6 +27,7 @@ type Invite struct {
 	list   widget.List
 	keys   inviteKeys
 	onlyQR bool
+	listed int // how wide the list of guests is
 
 	width, height int
 }
@@ -104,7 +105,9 @@ func (v *Invite) key(msg tea.KeyMsg) tea.Cmd {
 	case key.Matches(msg, v.keys.kick):
 		return v.kick()
 	case key.Matches(msg, v.keys.qr):
-		return v.enlarge()
+		v.onlyQR = !v.onlyQR
+	case v.onlyQR && key.Matches(msg, v.env.Keys.Back):
+		v.onlyQR = false
 	case key.Matches(msg, v.keys.terminal):
 		return v.terminal()
 	default:
@@ -113,17 +116,48 @@ func (v *Invite) key(msg tea.KeyMsg) tea.Cmd {
 	return nil
 }
 
-// enlarge shows the QR code alone, or says what it needs.
-func (v *Invite) enlarge() tea.Cmd {
-	v.onlyQR = !v.onlyQR
-	if _, ok := widget.QR(v.env.Theme, v.share.Link, v.width, v.height); ok || !v.onlyQR {
-		return nil
+// qr draws the code for the link, or for as much of it as is needed at least: a link
+// names further servers, of which the first will do for most.
+func (v *Invite) qr(width, height int) (lines []string, columns, rows int) {
+	if lines, columns, rows = widget.QR(v.env.Theme, v.share.Link, width, height); lines == nil {
+		link, _, _ := strings.Cut(v.share.Link, "&s=")
+		lines, columns, rows = widget.QR(v.env.Theme, link, width, height)
 	}
-	v.onlyQR = false
-	if v.env.Theme.ASCII {
-		return Send(Toast{"The QR code needs a terminal with Unicode.", Info})
+	return lines, columns, rows
+}
+
+// Whole is the QR code alone, if that was asked for.
+func (v *Invite) Whole(width, height int) (view string, ok bool) {
+	if !v.onlyQR || v.dead() != "" {
+		return "", false
 	}
-	return Send(Toast{"The QR code needs a larger window.", Info})
+	t := v.env.Theme
+	back := t.Key.Render(v.keys.qr.Help().Key) + " back"
+	lines, columns, rows := v.qr(width, height)
+	if lines == nil {
+		why := "The QR code needs a terminal with Unicode."
+		if columns > 0 {
+			why = fmt.Sprintf("The QR code needs a window of %d by %d; this one has %d by %d.", columns, rows, width, height)
+		}
+		return widget.Center(strings.Join(append(widget.Wrap(why, max(20, width-2)), "", back), "\n"), width, height), true
+	}
+	text := []string{t.Code.Render(widget.Clean(v.share.Code)), "", back}
+	side := widget.Width(text[0]) + 2
+	if columns+side > width {
+		text, side = nil, 0
+	}
+	top, left := (height-len(lines))/2, (width-columns-side)/2+side
+	for i, l := range lines {
+		beside := ""
+		if at := i - len(lines)/2 + 1; at >= 0 && at < len(text) {
+			beside = strings.Repeat(" ", left-side) + text[at]
+		}
+		lines[i] = widget.Pad(beside, left) + l
+	}
+	if text == nil {
+		lines = append(lines, widget.Pad("", left)+back)
+	}
+	return widget.Fit(strings.Repeat("\n", top)+strings.Join(lines, "\n"), width, height), true
 }
 
 func (v *Invite) here() int {
@@ -187,48 +221,42 @@ func entryFor(env Env, service string) (Entry, bool) {
 	return Entry{}, false
 }
 
-// View shows the code as large as it goes, the QR code if it fits beside, and
-// below them the guests.
+// View shows the code as large as it goes, and below it the guests; the QR code goes
+// beside both, if there is room.
 func (v *Invite) View() string {
 	t := v.env.Theme
-	if v.onlyQR && v.dead() == "" {
-		if qr, ok := widget.QR(t, v.share.Link, v.width, v.height); ok {
-			return widget.Center(strings.Join(qr, "\n"), v.width, v.height)
-		}
-	}
 	guests := max(2, min(len(v.share.Guests)+1, v.height/3))
-	room := v.height - guests
+	room, width := v.height-guests, v.width
 	var qr []string
 	if v.dead() == "" {
-		var ok bool
-		if qr, ok = widget.QR(t, v.share.Link, v.width-38, room); !ok {
-			qr = nil
+		var columns int
+		if qr, columns, _ = v.qr(v.width-leastInvite, v.height); qr != nil {
+			width -= columns + 1
 		}
 	}
-	side := 0
-	if len(qr) > 0 {
-		side = widget.Width(qr[0])
-	}
-	text := v.invitation(max(20, v.width-side-4), room, len(qr) > 0)
-	var lines []string
+	text := v.invitation(max(20, width-2), room, len(qr) > 0)
+	lines := make([]string, 0, v.height)
 	for i := range room {
-		left, right := "", ""
+		l := ""
 		if i < len(text) {
-			left = text[i]
+			l = text[i]
 		}
-		if i < len(qr) {
-			right = qr[i]
-		}
-		if side == 0 {
-			lines = append(lines, " "+left)
-			continue
-		}
-		lines = append(lines, widget.Pad(" "+left, v.width-side-1)+right)
+		lines = append(lines, " "+l)
 	}
-	v.list.SetSize(v.width, guests-1)
-	lines = append(lines, " "+t.Dim.Render(v.headline()), v.list.View(v.guest))
+	v.list.SetSize(width, guests-1)
+	v.listed = width
+	lines = append(lines, " "+t.Dim.Render(v.headline()))
+	lines = append(lines, strings.Split(v.list.View(v.guest), "\n")...)
+	for i := range qr {
+		if i < len(lines) {
+			lines[i] = widget.Pad(widget.Cut(lines[i], width, t.Glyphs.Ellipsis), width+1) + qr[i]
+		}
+	}
 	return widget.Fit(strings.Join(lines, "\n"), v.width, v.height)
 }
+
+// leastInvite is how much room the code takes beside its QR code, in columns.
+const leastInvite = 38
 
 // dead is why nobody can join with the code any more, or "".
 func (v *Invite) dead() string {
@@ -295,10 +323,24 @@ func (v *Invite) invitation(width, height int, withQR bool) []string {
 	return lines[:min(len(lines), height)]
 }
 
+// wrapVerb breaks a command between its words, where they fit.
 func wrapVerb(t theme.Theme, verb string, width int) []string {
 	var lines []string
-	for _, l := range breakAnywhere(verb, width) {
-		lines = append(lines, t.Accent.Render(l))
+	line := ""
+	for word := range strings.FieldsSeq(verb) {
+		if line != "" && widget.Width(line)+1+widget.Width(word) <= width {
+			line += " " + word
+			continue
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+		pieces := breakAnywhere(word, width)
+		lines, line = append(lines, pieces[:len(pieces)-1]...), pieces[len(pieces)-1]
+	}
+	lines = append(lines, line)
+	for i := range lines {
+		lines[i] = t.Accent.Render(lines[i])
 	}
 	return lines
 }
@@ -346,9 +388,9 @@ func (v *Invite) guest(i int, selected bool) string {
 	}
 	what := fmt.Sprintf("%s  %s", widget.Clean(g.Peer.String()), strings.Join(g.Words[:min(3, len(g.Words))], " "))
 	if selected {
-		return t.Selected.Render(widget.Pad(widget.Spread(t.Glyphs.Cursor+"  "+what, about+" ", v.width, t.Glyphs.Ellipsis), v.width))
+		return t.Selected.Render(widget.Pad(widget.Spread(t.Glyphs.Cursor+"  "+what, about+" ", v.listed, t.Glyphs.Ellipsis), v.listed))
 	}
-	return widget.Spread(" "+sign+" "+what, t.Dim.Render(about)+" ", v.width, t.Glyphs.Ellipsis)
+	return widget.Spread(" "+sign+" "+what, t.Dim.Render(about)+" ", v.listed, t.Glyphs.Ellipsis)
 }
 
 // SetSize sets the size of the page.
@@ -364,6 +406,9 @@ func (v *Invite) Title() string {
 
 // Keys are those of the page.
 func (v *Invite) Keys() []key.Binding {
+	if v.onlyQR && v.dead() == "" {
+		return []key.Binding{v.keys.qr, v.env.Keys.Back}
+	}
 	var keys []key.Binding
 	if !v.over {
 		keys = append(keys, v.keys.end)

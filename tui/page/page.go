@@ -33,6 +33,12 @@ type Page interface {
 	Keys() []key.Binding
 }
 
+// Whole is a page that takes the whole window at times, the header and the footer
+// with it: then ok is true, and view is exactly that large.
+type Whole interface {
+	Whole(width, height int) (view string, ok bool)
+}
+
 // Capture is which keys go to a page before the root looks at them.
 type Capture int
 

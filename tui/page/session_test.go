@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"tandem/session"
 	"tandem/share/node"
@@ -167,5 +168,32 @@ func TestPeerActions(t *testing.T) {
 	})
 	if n := strings.Count(strings.Join(b.Calls(), "\n"), "forget"); n != 1 {
 		t.Errorf("forgotten %d times", n)
+	}
+}
+
+// The QR code alone takes the whole window, for a link with as many servers as fit, and
+// says how much it needs where there is no room at all.
+func TestQRTakesTheWindow(t *testing.T) {
+	share := tuitest.Share("s1", "project")
+	share.Link += "&s=" + strings.Repeat("http%3A%2F%2F192.0.2.1%3A35819", 4)
+	invite := page.NewInvite(tuitest.Env(t, tuitest.Busy(), tuitest.None()), share)
+	invite.SetSize(80, 21)
+	if _, ok := invite.Whole(80, 24); ok {
+		t.Error("it takes the window before anybody asked for it")
+	}
+	press(invite, runes("c"))
+	for _, c := range []struct {
+		width, height int
+		want          string
+	}{{80, 24, share.Code}, {80, 23, "▀"}, {160, 48, share.Code}, {60, 15, "a window of 39 by 20"}, {41, 40, "▀"}} {
+		view, ok := invite.Whole(c.width, c.height)
+		if text := ansi.Strip(view); !ok || !strings.Contains(text, c.want) || !strings.Contains(text, "c back") {
+			t.Errorf("%dx%d shows\n%s", c.width, c.height, text)
+		}
+		tuitest.Fits(t, view, c.width, c.height)
+	}
+	press(invite, tea.KeyMsg{Type: tea.KeyEsc})
+	if _, ok := invite.Whole(80, 24); ok {
+		t.Error("esc doesn't give the window back")
 	}
 }

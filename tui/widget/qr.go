@@ -8,23 +8,34 @@ import (
 	"tandem/tui/theme"
 )
 
-// quiet is the empty margin around a QR code, in modules. The standard asks for
-// four (ISO/IEC 18004); cameras do with two.
-const quiet = 2
+// The empty margin around a QR code, in modules. The standard asks for four (ISO/IEC
+// 18004); cameras do with two, and with one where there is no room for more.
+const (
+	quiet      = 2
+	leastQuiet = 1
+)
 
-// QR draws text as a QR code of half blocks, and reports whether it can be shown
-// in width columns and height lines. It needs Unicode.
-func QR(t theme.Theme, text string, width, height int) (lines []string, ok bool) {
+// QR draws text as a QR code of half blocks in at most width columns and height
+// lines; where there is no room, it draws none and says how much it takes. It needs
+// Unicode: without, it takes nothing.
+func QR(t theme.Theme, text string, width, height int) (lines []string, columns, rows int) {
 	if t.ASCII {
-		return nil, false
+		return nil, 0, 0
 	}
 	code, err := qr.Encode(text, qr.L)
 	if err != nil {
-		return nil, false
+		return nil, 0, 0
 	}
-	side := code.Size + 2*quiet
-	if side > width || (side+1)/2 > height {
-		return nil, false
+	quiet := quiet
+	fits := func() bool {
+		columns = code.Size + 2*quiet
+		rows = (columns + 1) / 2
+		return columns <= width && rows <= height
+	}
+	if !fits() {
+		if quiet = leastQuiet; !fits() {
+			return nil, columns, rows
+		}
 	}
 	for y := -quiet; y < code.Size+quiet; y += 2 {
 		var b strings.Builder
@@ -42,5 +53,5 @@ func QR(t theme.Theme, text string, width, height int) (lines []string, ok bool)
 		}
 		lines = append(lines, t.QR.Render(b.String()))
 	}
-	return lines, true
+	return lines, columns, rows
 }
