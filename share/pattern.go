@@ -188,13 +188,13 @@ func ParsePatterns(text string) (Patterns, error) {
 	return ps, nil
 }
 
-// Names reports whether the last pattern that matches this very path says that
-// it is ignored. Below a directory that is ignored, everything is.
-func (ps Patterns) Names(at string, dir bool) bool {
+// Says is what the last pattern that matches this very path says: whether it is
+// ignored. None may match. Below a directory that is ignored, everything is.
+func (ps Patterns) Says(at string, dir bool) (ignored, known bool) {
 	for _, p := range slices.Backward(ps) {
 		if p.Match(at, dir) {
-			return !p.Negated
+			return !p.Negated, true
 		}
 	}
-	return false
+	return false, false
 }

@@ -96,11 +96,15 @@ func TestPatterns(t *testing.T) {
 // ignored walks down to a path as git does.
 func ignored(ps Patterns, path string, dir bool) bool {
 	for i := range path {
-		if path[i] == '/' && ps.Names(path[:i], true) {
+		if path[i] != '/' {
+			continue
+		}
+		if above, _ := ps.Says(path[:i], true); above {
 			return true
 		}
 	}
-	return ps.Names(path, dir)
+	itself, _ := ps.Says(path, dir)
+	return itself
 }
 
 // Random patterns on a random tree ignore what git ignores.

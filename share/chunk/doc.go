@@ -67,4 +67,11 @@
 // as "integrity" once and "not-found" from then on. A Dir is bounded: at its
 // limit it either drops what was used longest ago, as a cache does, or refuses
 // with "no-space".
+//
+// A Store is for what has no file of its own: chunks on their way from many sources
+// (swarm), or kept for others (backup). Transfers of package folder do without one.
+// What they compare with is the file in the place of the new one, what they resume is
+// the unfinished file itself, and what comes twice in one copy is read from where it
+// went. A cache of chunks beside that would write and flush every byte twice, and
+// help only whoever gets again what they have deleted.
 package chunk

@@ -34,8 +34,8 @@
 //	reply    {"id", "error", "body", …}                server; id is the request's
 //	trailer  {"error", "hash", "skipped"}              whoever sent the body
 //
-// An "error" is {"kind", "text"} as in session.Error, and absent where there is
-// none. Unknown fields are ignored; absent ones are zero. A client counts ids
+// An "error" is {"kind", "text", "as"}, the first two as in session.Error, and absent
+// where there is none; "as" is the other spelling of a name that is in the way. Unknown fields are ignored; absent ones are zero. A client counts ids
 // from 1. A hash is BLAKE3 with 32 bytes, in lower-case hexadecimal. Sizes,
 // offsets and lengths are bytes; "mtime" is nanoseconds since 1970 UTC.
 //
@@ -70,10 +70,11 @@
 // below it, until a rule matches further down. Of several that match the same path
 // the last counts. Below what is hidden, everything is.
 //
-// A file ".tandemignore" at the top of the share hides what its lines name, as a
-// gitignore file there would, "!" included, and is hidden itself. It counts within a
-// second of a change. While it can't be read or understood, or has more than 1 MiB or
-// 10000 patterns, every request fails with "internal".
+// A file ".tandemignore" in any directory hides what its lines name there and below, as a
+// gitignore file would, "!" included, and is hidden itself; of several the one further
+// down counts. It counts within a second of a change. While it can't be read or
+// understood, or has more than 1 MiB or 10000 patterns, every request for something in
+// that directory fails with "internal", and at the top every request.
 //
 // Patterns are compared by a form of the names that makes no difference of case, of
 // Unicode's normal forms, or of characters that can't be seen, because some file

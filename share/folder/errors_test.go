@@ -21,6 +21,7 @@ func TestErrors(t *testing.T) {
 		"stat":      {gone, gone, fine, bad, fine, fine, fine},
 		"list":      {gone, gone, bad, bad, fine, fine, fine},
 		"list all":  {gone, gone, bad, bad, fine, fine, fine},
+		"tree":      {gone, gone, bad, bad, fine, fine, fine},
 		"read":      {gone, gone, fine, bad, bad, bad, bad},
 		"fetch":     {gone, gone, fine, bad, bad, bad, bad},
 		"hash":      {gone, gone, fine, bad, bad, bad, bad},

@@ -447,7 +447,7 @@ func TestHostilePuts(t *testing.T) {
 		"far too much":           {abc, whole, []string{data(strings.Repeat("x", maxChunk)), data(strings.Repeat("x", maxChunk))}, session.Integrity},
 		"too little":             {abc, whole, []string{data("ab")}, session.Integrity},
 		"size and hash disagree": {with(func(r *request) { r.Size = 4 }), whole, []string{data("abc")}, session.Integrity},
-		"abandoned":              {abc, trailer{Error: &wireError{"changed", "gone"}}, []string{data("abc")}, session.Changed},
+		"abandoned":              {abc, trailer{Error: &wireError{Kind: "changed", Text: "gone"}}, []string{data("abc")}, session.Changed},
 		"no hash":                {abc, trailer{}, []string{data("abc")}, session.Integrity},
 		"other name":             {abc, whole, []string{data("abd")[:1+chunk.SumSize] + data("abc")[1+chunk.SumSize:]}, session.Integrity},
 		"not zstd":               {abc, whole, []string{data("abc")[:1+chunk.SumSize] + "\x01abc"}, session.Integrity},

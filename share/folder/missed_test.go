@@ -87,7 +87,7 @@ func TestCanceledPutsAreKept(t *testing.T) {
 			half[i] = byte(i) | 1
 		}
 		req := request{Op: opPut, Path: "x", Size: 200_000}
-		if rep := c.ask(req, &trailer{Error: &wireError{string(kind), "stopped"}}, data(string(half))); rep.Error == nil || rep.Error.Kind != string(kind) {
+		if rep := c.ask(req, &trailer{Error: &wireError{Kind: string(kind), Text: "stopped"}}, data(string(half))); rep.Error == nil || rep.Error.Kind != string(kind) {
 			t.Errorf("%s: %+v", kind, rep.Error)
 		}
 		rep := c.ask(request{Op: opCheck, Path: "x", Size: 200_000}, nil)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,9 +15,13 @@ import (
 )
 
 const (
-	// ignoreFile is a file at the top of a share with patterns of what guests
-	// don't see.
+	// ignoreFile is a file in a directory of a share with patterns of what guests
+	// don't see there and below.
 	ignoreFile = ".tandemignore"
+	// maxIgnores is of how many directories it is remembered, and maxIgnored about
+	// how many patterns.
+	maxIgnores = 1 << 12
+	maxIgnored = 10 * share.MaxPatterns
 	// maxIgnoreFile is how long it may be, in bytes.
 	maxIgnoreFile = 1 << 20
 	// trustIgnores is how long it is taken to be what it was.
@@ -50,12 +55,9 @@ type rules struct {
 	root  *os.Root
 	fixed []rule
 
-	mu      sync.Mutex
-	looked  time.Time // at the file of ignored names
-	size    int64     // when it was read
-	mtime   time.Time
-	ignored share.Patterns
-	err     error
+	mu    sync.Mutex
+	known map[string]*ignores // by directory
+	count int                 // of patterns in known
 }
 
 type rule struct {
@@ -63,8 +65,17 @@ type rule struct {
 	access  Access
 }
 
+// ignores is what the file of ignored names in one directory says.
+type ignores struct {
+	looked   time.Time // at the file
+	size     int64     // when it was read
+	mtime    time.Time
+	patterns share.Patterns
+	err      error
+}
+
 func newRules(root *os.Root, given []Rule) (*rules, error) {
-	r := &rules{root: root}
+	r := &rules{root: root, known: make(map[string]*ignores)}
 	for _, g := range given {
 		p, ok, err := share.ParsePattern(share.FoldName(g.Pattern))
 		if err != nil || !ok || p.Negated {
@@ -77,59 +88,80 @@ func newRules(root *os.Root, given []Rule) (*rules, error) {
 		}
 		r.fixed = append(r.fixed, rule{p, g.Access})
 	}
-	_, err := r.ignores()
+	_, err := r.ignores("")
 	return r, err
 }
 
-// ignores are the patterns of the file of ignored names. While it can't be
-// read, nothing in the share can: what it hides is not known.
-func (r *rules) ignores() (share.Patterns, error) {
+// ignores are the patterns of the file of ignored names in the directory dir. While
+// it can't be read, nothing in that directory can: what it hides is not known.
+func (r *rules) ignores(dir string) (share.Patterns, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	if since := now.Sub(r.looked); since >= 0 && since < trustIgnores {
-		return r.ignored, r.err
+	i := r.known[dir]
+	if i == nil {
+		if len(r.known) >= maxIgnores || r.count > maxIgnored {
+			clear(r.known) // what is needed is read again
+			r.count = 0
+		}
+		i = &ignores{}
+		r.known[dir] = i
 	}
-	info, err := r.root.Lstat(ignoreFile)
+	if now := time.Now(); now.Sub(i.looked) >= trustIgnores || now.Before(i.looked) {
+		r.count -= len(i.patterns)
+		i.look(r.root, dir, now)
+		r.count += len(i.patterns)
+	}
+	return i.patterns, i.err
+}
+
+// look reads the file in dir if it has changed.
+func (i *ignores) look(root *os.Root, dir string, now time.Time) {
+	i.looked = now
+	path := join(dir, ignoreFile)
+	info, err := root.Lstat(local(path))
+	if err != nil && dir != "" {
+		// In what is no directory, or lets nobody find a name in it, nothing can be opened.
+		if at, missing := root.Lstat(local(dir)); missing != nil || !at.IsDir() || errors.Is(err, fs.ErrPermission) {
+			err = fs.ErrNotExist
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.ignored, r.err, r.size, r.mtime = nil, nil, 0, time.Time{}
+		*i = ignores{looked: now}
 	case err != nil:
-		r.err = unknownIgnores(fileError("stat", ignoreFile, err))
+		i.err = unknownIgnores(path, fileError("stat", path, err))
 	case !info.Mode().IsRegular():
-		r.err = unknownIgnores(unsupported(ignoreFile))
-	case r.err != nil || info.Size() != r.size || !info.ModTime().Equal(r.mtime) || now.Sub(r.mtime) < ignoresSettled:
+		i.err = unknownIgnores(path, unsupported(path))
+	case i.err != nil || info.Size() != i.size || !info.ModTime().Equal(i.mtime) || now.Sub(i.mtime) < ignoresSettled:
 		// Looked at first: if it changes now, it is read once more.
-		r.size, r.mtime = info.Size(), info.ModTime()
-		r.ignored, r.err = r.read()
+		i.size, i.mtime = info.Size(), info.ModTime()
+		i.patterns, i.err = readIgnores(root, path)
 	}
-	r.looked = now
-	return r.ignored, r.err
 }
 
-func unknownIgnores(err error) error {
-	return session.Errorf("folder", session.Internal, "the share's %s can't be used: %w", ignoreFile, err)
+func unknownIgnores(path string, err error) error {
+	return session.Errorf("folder", session.Internal, "the share's %s can't be used: %w", session.Printable(path), err)
 }
 
-func (r *rules) read() (share.Patterns, error) {
-	f, err := r.root.OpenFile(ignoreFile, os.O_RDONLY|openNonblock, 0)
+func readIgnores(root *os.Root, path string) (share.Patterns, error) {
+	f, err := root.OpenFile(local(path), os.O_RDONLY|openNonblock, 0)
 	if err != nil {
-		return nil, unknownIgnores(fileError("open", ignoreFile, err))
+		return nil, unknownIgnores(path, fileError("open", path, err))
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, unknownIgnores(errors.Join(err, unsupported(ignoreFile)))
+		return nil, unknownIgnores(path, errors.Join(err, unsupported(path)))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxIgnoreFile+1))
 	if err != nil {
-		return nil, unknownIgnores(fileError("read", ignoreFile, err))
+		return nil, unknownIgnores(path, fileError("read", path, err))
 	}
 	if len(text) > maxIgnoreFile {
-		return nil, unknownIgnores(session.Errorf("read", session.TooLarge, "it is longer than %d bytes", maxIgnoreFile))
+		return nil, unknownIgnores(path, session.Errorf("read", session.TooLarge, "it is longer than %d bytes", maxIgnoreFile))
 	}
 	ps, err := share.ParsePatterns(share.FoldName(string(text)))
 	if err != nil {
-		return nil, unknownIgnores(err)
+		return nil, unknownIgnores(path, err)
 	}
 	return ps, nil
 }
@@ -140,55 +172,77 @@ func (r *rules) access(path string, dir bool) (a Access, at string, err error) {
 	if r == nil {
 		return Writable, "", nil
 	}
-	ignored, err := r.ignores()
-	if err != nil {
+	w := ruleWalk{rules: r, access: Writable}
+	if err := w.enter("", ""); err != nil {
 		return Hidden, path, err
 	}
 	if path == "" {
 		return Writable, "", nil
 	}
-	a = Writable
-	end := 0
+	folded, end := "", 0
 	for name := range strings.SplitSeq(path, "/") {
 		if end > 0 {
+			if err := w.enter(path[:end], folded); err != nil {
+				return Hidden, path[:end], err
+			}
 			end++
 		}
 		end += len(name)
-		at = path[:end]
-		if len(r.fixed) > 0 || len(ignored) > 0 {
-			a = r.step(a, ignored, share.FoldName(at), dir || end < len(path))
-			if otherName(name) { // which could have rules of its own
-				a = Hidden
+		own := share.FoldName(name)
+		folded = join(folded, own)
+		w.step(folded, dir || end < len(path))
+		if w.ruled() && otherName(name) { // which could have rules of its own
+			w.access = Hidden
+		}
+		if w.access == Hidden || own == ignoreFile {
+			return Hidden, path[:end], nil
+		}
+	}
+	return w.access, "", nil
+}
+
+// ruleWalk goes down a path.
+type ruleWalk struct {
+	rules  *rules
+	access Access
+	levels []ignoreLevel // those that have patterns, from the top
+}
+
+// ignoreLevel is a directory with patterns. They are about what follows the first skip
+// bytes of a folded path.
+type ignoreLevel struct {
+	skip     int
+	patterns share.Patterns
+}
+
+// enter goes into the directory dir, whose folded name is folded.
+func (w *ruleWalk) enter(dir, folded string) error {
+	ps, err := w.rules.ignores(dir)
+	if len(ps) > 0 && err == nil {
+		w.levels = append(w.levels, ignoreLevel{len(join(folded, "x")) - 1, ps})
+	}
+	return err
+}
+
+func (w *ruleWalk) ruled() bool { return len(w.rules.fixed)+len(w.levels) > 0 }
+
+// step finds the access of the folded path at, below what was stepped to before.
+func (w *ruleWalk) step(at string, dir bool) {
+	for _, l := range slices.Backward(w.levels) {
+		if ignored, known := l.patterns.Says(at[l.skip:], dir); known {
+			if ignored {
+				w.access = Hidden
+				return
 			}
-		}
-		if a == Hidden || share.FoldName(at) == ignoreFile {
-			return Hidden, at, nil
+			break
 		}
 	}
-	return a, "", nil
-}
-
-// step is the access of the folded path at, below something of access a.
-func (r *rules) step(a Access, ignored share.Patterns, at string, dir bool) Access {
-	if ignored.Names(at, dir) {
-		return Hidden
-	}
-	for i := len(r.fixed) - 1; i >= 0; i-- {
-		if r.fixed[i].pattern.Match(at, dir) {
-			return r.fixed[i].access
+	for _, f := range slices.Backward(w.rules.fixed) {
+		if f.pattern.Match(at, dir) {
+			w.access = f.access
+			return
 		}
 	}
-	return a
-}
-
-// plain reports whether the rules let guests do everything, but with the file
-// of ignored names.
-func (r *rules) plain() bool {
-	if r == nil {
-		return true
-	}
-	ignored, err := r.ignores()
-	return err == nil && len(r.fixed) == 0 && len(ignored) == 0
 }
 
 // visible refuses what the rules hide, in the words for what isn't there.
@@ -229,7 +283,7 @@ func (t *tree) changeable(op, path string, dir bool) error {
 // changeableBelow refuses to remove the directory path, or to give it the path
 // to, while anything in it is protected, here or there.
 func (t *tree) changeableBelow(op, path, to string) error {
-	if t.rules.plain() {
+	if t.rules == nil {
 		return nil
 	}
 	seen := 0

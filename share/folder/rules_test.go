@@ -76,6 +76,7 @@ func operations(path string) map[string]request {
 		"stat":      {Op: opStat, Path: path},
 		"list":      {Op: opList, Path: path},
 		"list all":  {Op: opList, Path: path, Recursive: true},
+		"tree":      {Op: opTree, Path: path},
 		"read":      {Op: opRead, Path: path},
 		"fetch":     {Op: opFetch, Path: path},
 		"hash":      {Op: opHash, Path: path},
@@ -152,7 +153,7 @@ func TestReadableIsNotChanged(t *testing.T) {
 		for name, req := range operations(path) {
 			rep := c.try(req)
 			switch name {
-			case "stat", "list", "list all", "read", "fetch", "hash":
+			case "stat", "list", "list all", "tree", "read", "fetch", "hash":
 				if k := kind(rep); rep.Error != nil && k == session.Denied {
 					t.Errorf("%s %s: %+v", name, path, rep.Error)
 				}

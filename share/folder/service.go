@@ -20,8 +20,8 @@ type Share struct {
 	ReadOnly bool
 	// Executables lets peers put files that can be executed.
 	Executables bool
-	// Rules restrict what peers see and change. A file .tandemignore in the
-	// directory hides more.
+	// Rules restrict what peers see and change. Files .tandemignore in the
+	// directory and below hide more.
 	Rules []Rule
 	// Links shows symbolic links to files in the directory as those files. All
 	// others are left out, as they all are without it.

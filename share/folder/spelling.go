@@ -2,6 +2,7 @@ package folder
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"sync"
@@ -52,7 +53,10 @@ func (t *tree) take(op, path, except string, f func() error) error {
 		return fileError(op, path, err)
 	}
 	if other != "" && join(dir, other) != except {
-		return session.Errorf(op, session.Exists, "%s is there already as %s, and some systems can't tell them apart", session.Printable(path), session.Printable(other))
+		return &session.Error{
+			Op: op, Kind: session.Exists, Err: &spelledError{other}, Hint: spelledHint(other),
+			Text: fmt.Sprintf("%s is there already as %s, and some systems can't tell them apart", session.Printable(path), session.Printable(other)),
+		}
 	}
 	if err := f(); err != nil {
 		return err
@@ -62,6 +66,16 @@ func (t *tree) take(op, path, except string, f func() error) error {
 		s.mtime, _ = t.modified(dir) // if it isn't known, they are read again
 	}
 	return nil
+}
+
+// spelledError says that a name is there in another spelling.
+type spelledError struct{ name string }
+
+func (*spelledError) Error() string { return "" } // what it is a part of says it
+
+// spelledHint is what to do where a name is there as other.
+func spelledHint(other string) string {
+	return fmt.Sprintf("Give it another name, or rename %s there; one is never written over the other.", session.Printable(other))
 }
 
 // spelled finds the other spelling of name in dir, if there is one and name

@@ -36,7 +36,7 @@ func TestSpellings(t *testing.T) {
 				{Op: opMove, Path: "mine", To: other, Force: true},
 				{Op: opMove, Path: "mydir", To: "d/" + other},
 			} {
-				if rep := c.try(req); kind(rep) != session.Exists {
+				if rep := c.try(req); kind(rep) != session.Exists || session.Hint(rep.Error.err("put")) != spelledHint(there) {
 					t.Errorf("%s %s %s: %+v", req.Op, req.Path, req.To, rep)
 				}
 			}

@@ -60,6 +60,7 @@ type watcher struct {
 	known     map[string]map[string]Entry // by directory and name
 	count     int
 	dirty     map[string]bool // directories to look at
+	ignores   bool            // what is ignored may have changed
 	found     []Change
 }
 
@@ -154,6 +155,10 @@ func (w *watcher) run(ctx context.Context, over <-chan struct{}, report func([]C
 			return context.Cause(ctx)
 		case e := <-events:
 			w.hint(e.Name)
+			if w.ignores { // it counts soon
+				w.ignores = false
+				all.Reset(2 * trustIgnores)
+			}
 			if !waiting && len(w.dirty) > 0 {
 				waiting = true
 				settled.Reset(w.tree.timing.settle)
@@ -207,7 +212,10 @@ func (w *watcher) hint(name string) {
 	if path == "." {
 		path = ""
 	}
-	dir, _ := split(path)
+	dir, base := split(path)
+	if base == ignoreFile {
+		w.ignores = true
+	}
 	for _, d := range []string{dir, path} {
 		if _, ok := w.known[d]; ok {
 			w.dirty[d] = true

@@ -188,6 +188,8 @@ type changes struct {
 type wireError struct {
 	Kind string `json:"kind"`
 	Text string `json:"text,omitempty"`
+	// As is the other spelling of a name that is in the way.
+	As string `json:"as,omitempty"`
 }
 
 func toWire(err error) *wireError {
@@ -195,7 +197,12 @@ func toWire(err error) *wireError {
 	if len(text) > session.MaxErrorText {
 		text = text[:session.MaxErrorText]
 	}
-	return &wireError{Kind: string(kind), Text: text}
+	w := &wireError{Kind: string(kind), Text: text}
+	var other *spelledError
+	if errors.As(err, &other) {
+		w.As = other.name
+	}
+	return w
 }
 
 // err is what the peer reported, or nil.
@@ -203,7 +210,11 @@ func (e *wireError) err(op string) error {
 	if e == nil {
 		return nil
 	}
-	return session.FromWire(op, e.Kind, e.Text)
+	err := session.FromWire(op, e.Kind, e.Text)
+	if e.As != "" && err.Kind == session.Exists {
+		err.Hint = spelledHint(e.As)
+	}
+	return err
 }
 
 // violation is something a peer sent that this protocol forbids.
