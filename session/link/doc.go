@@ -303,7 +303,8 @@
 // v0.65.0, and 4 s at 10 s in packet lanes.
 //
 // Whoever has bulk data wants a TCP lane if the trunk's path is direct, both its
-// candidates are of the type host, and the least round trip lately is at most 3 ms. A
+// candidates are of the type host, and the least round trip that it has measured lately
+// is at most 3 ms, or both sides have the same address. A
 // side that is told to use relays only has no tcp in its confirm, and never listens or
 // connects. The offerer listens at a random port of the address that its side of the
 // trunk's path has, for at most 2 s, and sends the offer; if it is the answerer who

@@ -87,7 +87,7 @@ func (ls *lanes) wantTCP(now time.Time) (wait bool) {
 	}
 	if t.setup == nil && now.After(t.retry) {
 		local, remote, ok := ls.tcpPath()
-		if !ok || ls.trunk.governor.halfRTT() == 0 { // not measured yet
+		if !ok || local != remote && !ls.short() {
 			return false
 		}
 		t.since, t.retry = now, now.Add(tcpPause)
@@ -107,15 +107,21 @@ func (ls *lanes) setTCP(s *tcpSetup) {
 	ls.tcp.start(s)
 }
 
+// short says whether the trunk's path is known to be short; ls.mu is held.
+func (ls *lanes) short() bool {
+	rtt := 2 * ls.trunk.governor.halfRTT()
+	return rtt != 0 && rtt <= ls.trunk.config.tcpShort
+}
+
 // tcpPath is between which addresses a TCP lane would run beside the trunk; ls.mu is
 // held.
 func (ls *lanes) tcpPath() (local, remote netip.Addr, ok bool) {
 	if !ls.trunk.tcp {
 		return local, remote, false
 	}
-	p, rtt := ls.trunk.path(), 2*ls.trunk.governor.halfRTT()
+	p := ls.trunk.path()
 	ok = p.Kind == session.Direct && p.Local.Type == hostCandidate && p.Remote.Type == hostCandidate &&
-		p.Local.Addr.IsValid() && p.Remote.Addr.IsValid() && rtt <= ls.trunk.config.tcpShort
+		p.Local.Addr.IsValid() && p.Remote.Addr.IsValid()
 	return p.Local.Addr.Addr(), p.Remote.Addr.Addr(), ok
 }
 

@@ -162,6 +162,7 @@ func (r *roamer) run(ctx context.Context) {
 			isConfirmed = nil
 			r.up = true
 			r.report.begin(time.Now())
+			r.tell(r.ping.next(time.Now()))
 		case <-ticker.C:
 			r.watch(time.Now())
 			if interval := r.conn.governor.pingInterval(time.Now()); interval != 0 && interval < tick {
