@@ -68,6 +68,7 @@ type lanes struct {
 	again    []cargo    // lost, to be sent before those
 	room     *sync.Cond // whoever has more parcels waits here
 	tcp      tcpLanes
+	frames   frames
 	taken    int64 // bytes given to lanes
 	retained int   // bytes sent and not yet acknowledged
 	kept     int   // bytes that arrived out of order

@@ -257,8 +257,8 @@ type tcpFrame struct {
 	count   uint32
 }
 
-// readTCPFrame reads what appendTCPData and appendTCPAck wrote.
-func readTCPFrame(r *bufio.Reader) (f tcpFrame, err error) {
+// readTCPFrame reads what appendTCPData and appendTCPAck wrote, into memory of pool.
+func readTCPFrame(r *bufio.Reader, pool *frames) (f tcpFrame, err error) {
 	var header [tcpHeader]byte
 	if _, err := io.ReadFull(r, header[:1]); err != nil {
 		return f, err
@@ -278,7 +278,7 @@ func readTCPFrame(r *bufio.Reader) (f tcpFrame, err error) {
 		if n == 0 || n > stream.MaxFrame {
 			return f, malformed("a message of %d bytes on a lane", n)
 		}
-		f.id, f.message, f.body = binary.BigEndian.Uint16(header[1:]), binary.BigEndian.Uint32(header[3:]), make([]byte, n)
+		f.id, f.message, f.body = binary.BigEndian.Uint16(header[1:]), binary.BigEndian.Uint32(header[3:]), pool.get(n)
 		_, err = io.ReadFull(r, f.body)
 		return f, err
 	}
@@ -289,7 +289,7 @@ func readTCPFrame(r *bufio.Reader) (f tcpFrame, err error) {
 func (l *tcpLane) read() error {
 	r := bufio.NewReaderSize(l.conn, stream.MaxFrame+tcpHeader)
 	for {
-		f, err := readTCPFrame(r)
+		f, err := readTCPFrame(r, &l.lanes.frames)
 		if err != nil {
 			return err
 		}
@@ -338,6 +338,7 @@ func (l *tcpLane) acknowledged(count uint32) error {
 	for _, p := range l.flight[:n] {
 		bytes += len(p.frame)
 		p.st.underWay.Add(-1)
+		l.lanes.frames.put(p.frame)
 	}
 	clear(l.flight[:n])
 	l.acked, l.flight = count, l.flight[n:]

@@ -512,7 +512,7 @@ func FuzzTCPFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, rest := bufio.NewReader(bytes.NewReader(b)), b
 		for {
-			frame, err := readTCPFrame(r)
+			frame, err := readTCPFrame(r, new(frames))
 			if err != nil {
 				if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && session.KindOf(err) != session.Invalid {
 					t.Fatal(err)

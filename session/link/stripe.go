@@ -216,7 +216,9 @@ func (st *stripe) ReadMessage(buf []byte) (int, error) {
 			if len(frame) > len(buf) {
 				return 0, io.ErrShortBuffer
 			}
-			return copy(buf, frame), nil
+			n := copy(buf, frame)
+			st.lanes.frames.put(frame)
+			return n, nil
 		case st.err != nil:
 			err := st.err
 			st.mu.Unlock()
@@ -288,8 +290,13 @@ func (st *stripe) WriteMessage(b []byte) error {
 		st.lanes.retain(len(b))
 	}
 	st.mu.Unlock()
-	if lanes && st.lanes.take(cargo{st, number, bytes.Clone(b)}) {
-		return nil
+	if lanes {
+		frame := st.lanes.frames.get(len(b))
+		copy(frame, b)
+		if st.lanes.take(cargo{st, number, frame}) {
+			return nil
+		}
+		st.lanes.frames.put(frame)
 	}
 	err := st.byTrunk(number, b)
 	if lanes {

@@ -257,6 +257,15 @@ func TestPack(t *testing.T) {
 			t.Errorf("%s under another name: %v", what, err)
 		}
 	}
+	half := append(noise(2, 64<<10), text[:64<<10]...)
+	if n := len(p.Pack(nil, half)); n > len(half)*5/8 {
+		t.Errorf("half noise and half text of %d bytes are packed into %d", len(half), n)
+	}
+	for i := range uint64(200) {
+		if b := noise(i, 128<<10); compressible(b) {
+			t.Errorf("noise %d seems compressible", i)
+		}
+	}
 	if n := len(p.Pack(nil, text)); n > len(text)/20 {
 		t.Errorf("text of %d bytes is packed into %d", len(text), n)
 	}

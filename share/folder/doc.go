@@ -202,9 +202,11 @@
 //	                                          first item of a file
 //
 // with uvarint as in encoding/binary, in its shortest form; an offset is at most
-// 2^44 (maxFile), as are a length, which is at least 1, and a file. Who receives content verifies each sum after
-// decompression, and at the end the hash of the whole, but in a tree. Where copies were among
-// the items, and only then, a wrong whole means that the old version changed meanwhile.
+// 2^44 (maxFile), as are a length, which is at least 1, and a file. Who receives content verifies at the end
+// the hash of the whole, but in a tree, and in a tree and where it has made an offer the sum
+// of each data item after decompression, so that where copies were among the items, and only
+// then, a wrong whole means that the old version changed meanwhile. The bytes of an again are
+// verified wherever they come from.
 //
 // Both sides remember the last 16384 data items (maxRecent) of at least 1024 bytes
 // (minRecent). Where the receiver does not find such bytes again, because it did not

@@ -121,7 +121,11 @@ func (r receiver) receive(ctx context.Context, b *body) error {
 }
 
 func (r receiver) data(i item, left int64) (int64, error) {
-	data, err := r.packer.Unpack(i.sum, i.pack)
+	unpack := r.packer.Content // the hash of the whole tells
+	if r.old != nil {          // but not what was wrong, if there are copies
+		unpack = func(pack []byte) ([]byte, error) { return r.packer.Unpack(i.sum, pack) }
+	}
+	data, err := unpack(i.pack)
 	if err != nil {
 		return 0, err
 	}
