@@ -159,6 +159,7 @@ type remote struct {
 	mu          sync.Mutex
 	running     map[*command.Client]struct{}
 	interrupted bool
+	signals     sync.WaitGroup // those on their way
 }
 
 // signalNames are those that are passed on.
@@ -187,7 +188,12 @@ func (r *remote) watchSignals(cancel context.CancelFunc) (stop func()) {
 			}
 		}
 	}()
-	return func() { signal.Stop(signals); close(over); <-done }
+	return func() {
+		signal.Stop(signals)
+		close(over)
+		<-done
+		r.signals.Wait() // nobody takes long: no program runs any more, and their streams are closed
+	}
 }
 
 func (r *remote) interrupt(name string) (passed bool) {
@@ -199,7 +205,7 @@ func (r *remote) interrupt(name string) (passed bool) {
 	r.interrupted = true // peers that wait for their turn don't get one
 	for c := range r.running {
 		// A stream's buffer takes it; one that is dead reports that to Wait.
-		go func() { _ = c.Signal(name) }()
+		r.signals.Go(func() { _ = c.Signal(name) })
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,4 +86,27 @@ func TestApprovalIsDeliberate(t *testing.T) {
 	if p.Update(then()); settled != 1 {
 		t.Fatal("a deliberate answer did not count")
 	}
+}
+
+// anna is a peer that is connected.
+func anna() page.Subject {
+	return page.Subject{Peer: tuitest.Peer(1, "anna", true)}
+}
+
+func press(p page.Page, keys ...tea.KeyMsg) page.Page {
+	for _, k := range keys {
+		p, _ = p.Update(k)
+	}
+	return p
+}
+
+func runes(s string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s)} }
+
+// ticking sends ticks until the window shows texts.
+func ticking(f *tuitest.Flow, texts ...string) {
+	f.Until("shows "+strings.Join(texts, ", "), func() bool {
+		f.Send(page.Tick{Now: tuitest.Now()})
+		view := f.View()
+		return !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(view, s) })
+	})
 }

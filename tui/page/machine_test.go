@@ -5,7 +5,6 @@ package page_test
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 
@@ -72,15 +71,6 @@ func TestMachineGolden(t *testing.T) {
 	})
 	tuitest.Page(t, "machine-refused", func(look theme.Theme) page.Page {
 		return initialised(page.NewMachine(tuitest.Env(t, b, look), page.Subject{Peer: b.Has.Peers[1]}))
-	})
-}
-
-// ticking sends ticks until the window shows texts.
-func ticking(f *tuitest.Flow, texts ...string) {
-	f.Until("shows "+strings.Join(texts, ", "), func() bool {
-		f.Send(page.Tick{Now: tuitest.Now()})
-		view := f.View()
-		return !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(view, s) })
 	})
 }
 

@@ -59,20 +59,7 @@ func output(text string) string { return frame(0x02, strings.Repeat("\x00", 8)+t
 
 const printed = "$ ls\r\n\x1b[1;34mdocs\x1b[m  \x1b[32mrun.sh\x1b[m  \u4e16\u754c  \u202eevil\r\n\x1b]2;vim \x1b\\\x1b[7mstatus line\x1b[m\r\n$ "
 
-func anna() page.Subject {
-	return page.Subject{Peer: tuitest.Peer(1, "anna", true)}
-}
-
-func press(p page.Page, keys ...tea.KeyMsg) page.Page {
-	for _, k := range keys {
-		p, _ = p.Update(k)
-	}
-	return p
-}
-
 var prefix = tea.KeyMsg{Type: tea.KeyCtrlCloseBracket}
-
-func runes(s string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s)} }
 
 func TestTerminalGolden(t *testing.T) {
 	b := scripted(t, welcome("control"), roster("control", "view", `,"asks":1`), output(printed))
