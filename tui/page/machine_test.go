@@ -5,7 +5,6 @@ package page_test
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"tandem/session"
