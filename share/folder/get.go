@@ -27,6 +27,8 @@ import (
 func (c *Client) Get(ctx context.Context, path, dest string, o Options) (Summary, error) {
 	t := newTally(o.Progress)
 	err := transfer(ctx, c.opener, c.share, Read, func(cn *conn) error {
+		whole := c.askWhole(ctx, path, dest, o)
+		defer whole.end()
 		e, err := cn.stat(path)
 		if err != nil {
 			return err
@@ -51,8 +53,8 @@ func (c *Client) Get(ctx context.Context, path, dest string, o Options) (Summary
 			slots: make(chan struct{}, underway), offers: make(chan struct{}, 2),
 		}
 		switch {
-		case e.Dir && o.Plan == nil && into.empty():
-			if err = c.getWhole(ctx, g, path); session.KindOf(err) == session.Unsupported && err != nil {
+		case e.Dir && whole != nil && into.empty():
+			if err = whole.receive(g); session.KindOf(err) == session.Unsupported && err != nil {
 				err = c.getTree(ctx, g, path) // the peer's tandem is an older one
 			}
 		case e.Dir:

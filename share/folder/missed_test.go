@@ -32,6 +32,9 @@ func TestMissedChunks(t *testing.T) {
 	for name, helped := range map[string]bool{"helps": true, "does not help": false} {
 		asked := 0
 		client := peer(func(req request, w *bufio.Writer) error {
+			if req.Op == opTree {
+				return writeMessage(w, reply{ID: req.ID, Error: &wireError{Kind: string(session.Invalid)}})
+			}
 			if req.Op == opStat {
 				return writeMessage(w, reply{ID: req.ID, Entry: &Entry{Name: "x", Size: 3}})
 			}

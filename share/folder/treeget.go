@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -12,23 +13,71 @@ import (
 	"tandem/share/chunk"
 )
 
-// getWhole gets a tree of which nothing is here: a second stream lists it, and small
-// files come with the list.
-func (c *Client) getWhole(ctx context.Context, g *get, path string) error {
-	return transfer(ctx, c.opener, c.share, Read, func(cn *conn) error {
-		_, err := cn.do(request{Op: opTree, Path: path}, func(rep reply, b *body) error {
-			switch {
-			case rep.Error != nil:
-				return nil
-			case b == nil:
-				return violation("tree without pages")
-			}
-			r := treeReceiver{get: g, path: path}
-			defer r.leave()
-			return r.receive(ctx, b)
+// wholeTree is a tree that has been asked for before it is known to be one.
+type wholeTree struct {
+	into   chan *get // what it goes to
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // valid after done
+}
+
+// askWhole asks for the tree at path if there is nothing at dest yet, and else returns
+// nil: a second stream lists it, and small files come with the list.
+func (c *Client) askWhole(ctx context.Context, path, dest string, o Options) *wholeTree {
+	there, err := os.Open(dest)
+	if err == nil {
+		_, err = there.Readdirnames(1)
+		_ = there.Close() // only read
+		if !errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	if o.Plan != nil || checkPath(path) != nil || !errors.Is(err, io.EOF) && !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	w := &wholeTree{into: make(chan *get), done: make(chan struct{})}
+	ctx, w.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(w.done)
+		w.err = transfer(ctx, c.opener, c.share, Read, func(cn *conn) error {
+			_, err := cn.do(request{Op: opTree, Path: path}, func(rep reply, b *body) error {
+				switch {
+				case rep.Error != nil:
+					return nil
+				case b == nil:
+					return violation("tree without pages")
+				}
+				select {
+				case g := <-w.into:
+					r := treeReceiver{get: g, path: path}
+					defer r.leave()
+					return r.receive(ctx, b)
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+			return err
 		})
-		return err
-	})
+	}()
+	return w
+}
+
+// receive stores the tree in what g copies into.
+func (w *wholeTree) receive(g *get) error {
+	select {
+	case w.into <- g:
+	case <-w.done:
+	}
+	<-w.done
+	return w.err
+}
+
+// end lets a tree go that is not wanted.
+func (w *wholeTree) end() {
+	if w != nil {
+		w.cancel()
+		<-w.done
+	}
 }
 
 // treeReceiver stores what comes with a list.
