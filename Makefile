@@ -88,8 +88,8 @@ acme: ## the certificate of tandem server --domain, from a test authority
 soak-terminal: ## one viewer stopped during SOAK=10m of output; the others' echo and the host's memory
 	TANDEM_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakFrozenViewer$$' ./cmd/tandem
 
-soak-transfer: ## a file of TRANSFER=5000 MiB each way, broken off ten times
-	TANDEM_TRANSFER=$(TRANSFER) $(GO) test -count=1 -v -timeout 0 -run '^TestInterruptedTransfer$$' ./share/folder
+soak-transfer: ## a file of TRANSFER=5000 MiB each way, with ten links cut, addresses changed and processes killed; needs root
+	TANDEM_LAB=required TANDEM_TRANSFER=$(TRANSFER) $(GO) test -count=1 -v -timeout 0 -run '^TestSoakTransfer$$' ./cmd/tandem
 
 bench-transfer: export CROC = $(shell .ci/croc/build)
 bench-transfer: ## copies beside scp, rsync, croc and pion, an hour; TANDEM_BENCH=all for every link, hours; needs root

@@ -185,10 +185,7 @@ current folder. The content of a folder goes into DEST itself if its PATH ends i
 
 // getInto is where the content of a place goes.
 func getInto(p place, typed, dest string, several bool) (string, error) {
-	name := p.share
-	if p.path != "" {
-		name = path.Base(p.path)
-	}
+	name := p.name()
 	info, err := os.Stat(dest)
 	isDir := err == nil && info.IsDir()
 	switch {
@@ -327,7 +324,7 @@ func (c *copying) put(ctx context.Context, io stdio, client *folder.Client, sour
 		if err != nil {
 			return err
 		}
-		again := info != nil && info.IsDir() && path.Base(p.path) == filepath.Base(abs) && !strings.HasSuffix(typed, "/")
+		again := info != nil && info.IsDir() && p.name() == filepath.Base(abs) && !strings.HasSuffix(typed, "/")
 		if into && !again { // where it was made the first time, it is completed
 			target = path.Join(p.path, filepath.Base(abs))
 		}

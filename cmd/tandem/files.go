@@ -34,6 +34,14 @@ func parsePlace(s string) (place, error) {
 	return place{peer, share, inside}, nil
 }
 
+// name is what the place itself is called: a folder that is shared has the share's name.
+func (p place) name() string {
+	if p.path == "" {
+		return p.share
+	}
+	return path.Base(p.path)
+}
+
 // withFolder runs use with the share at a place.
 func withFolder(ctx context.Context, io stdio, f *flags, at string, use func(context.Context, *folder.Client, place) error) error {
 	p, err := parsePlace(at)

@@ -188,10 +188,13 @@ type program struct {
 // start runs a verb in the background until the end of the test, which shows its log on failure.
 func (d *device) start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{
-		name: fmt.Sprintf("tandem %s on %v", args[0], d.host), cmd: d.command(context.Background(), args...),
-		log: new(bytes.Buffer), ended: make(chan struct{}), more: make(chan struct{}),
-	}
+	return background(t, fmt.Sprintf("tandem %s on %v", args[0], d.host), d.command(context.Background(), args...))
+}
+
+// background runs a program in the background until the end of the test, which shows its log on failure.
+func background(t *testing.T, name string, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{name: name, cmd: cmd, log: new(bytes.Buffer), ended: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Stderr = p.log
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

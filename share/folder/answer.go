@@ -225,7 +225,7 @@ func (c *conversation) look(ctx context.Context, req request, rep *reply, had *o
 		return err // before anybody asks whether to replace it
 	}
 	key := partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
-	if n := c.tree.have(key, req.Size); n > 0 && n <= req.Size {
+	if n := c.tree.have(ctx, key, req.Size, c.peer); n > 0 && n <= req.Size {
 		// What can't be read is not resumed.
 		if h, err := c.tree.stagedPrefix(ctx, key, n); err == nil {
 			rep.Have, rep.Prefix = n, &h
@@ -274,7 +274,7 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 	if req.Size >= worthKeeping || req.Offset > 0 {
 		key = partialKey(req.Path, Entry{Size: req.Size, MTime: req.MTime})
 	}
-	s, err := c.tree.begin(key, req.Path)
+	s, err := c.tree.beginFor(key, req.Path, use{by: c.peer, end: func() { _ = c.stream.Reset(errOvertaken()) }}) // returns nil
 	if err != nil {
 		return nil, err
 	}
@@ -290,6 +290,11 @@ func (c *conversation) put(ctx context.Context, req request, b *body) (func() (r
 		same, err := s.commit(ctx, to)
 		return c.stored(to, same, err)
 	}, nil
+}
+
+// errOvertaken is what becomes of a put that has come to a stop when the same peer goes on with it.
+func errOvertaken() error {
+	return session.Errorf("put", session.Canceled, "the same device has begun to put it again")
 }
 
 // putSmall is put by way of memory.

@@ -20,6 +20,7 @@ const underway = 32
 // completes the answers in order.
 type conversation struct {
 	tree    *tree
+	peer    session.PeerID
 	write   bool
 	stream  session.Stream
 	r       *bufio.Reader
@@ -44,10 +45,10 @@ type answer struct {
 	list bool
 }
 
-func converseWith(st session.Stream, t *tree, write bool) *conversation {
+func converseWith(st session.Stream, peer session.PeerID, t *tree, write bool) *conversation {
 	w := bufio.NewWriterSize(st, blockSize)
 	return &conversation{
-		tree: t, write: write, stream: st,
+		tree: t, peer: peer, write: write, stream: st,
 		r: bufio.NewReaderSize(st, blockSize), w: w, sender: sender{w: w, packer: t.packer},
 		answers: make(chan *answer, underway), lists: make(chan struct{}, 2), heard: make(chan struct{}),
 	}

@@ -240,7 +240,15 @@
 // operating system has those (O_TMPFILE of Linux). Other content is staged in a directory ".tandem-partial" at the top of the share (or
 // of the local destination of a get). What can be resumed is named by a hash of path,
 // size and mtime and stays when the stream breaks or the process ends; everything
-// else goes. What nobody has touched for a week is removed.
+// else goes. What nobody has touched for a week is removed, and what a process has left
+// behind that was killed, as soon as no other has anything under way there.
+//
+// Of several that bring the same file at once, here or in other processes on the same
+// machine, one goes on with what is kept; the others begin anew, in a file of
+// their own that is not kept. A server that is asked by a check what it has of a file that is still
+// being put waits a second (lettingGo) for that to end. If nothing has come of it meanwhile, and it is
+// the same peer's, that stream is ended: the peer was killed and has come again, sooner
+// than its session before is known to be dead.
 //
 // # Limits
 //

@@ -295,7 +295,7 @@ func (g *get) fetch(ctx context.Context, w wanted, old *Entry) error {
 	}
 	req := request{Op: opFetch, Path: w.path, Plain: w.plain}
 	key := partialKey(w.path, w.entry)
-	if n := g.into.have(key, w.entry.Size); n > 0 && n <= w.entry.Size {
+	if n := g.into.have(ctx, key, w.entry.Size, session.PeerID{}); n > 0 && n <= w.entry.Size {
 		// What can't be read is not resumed.
 		if h, err := g.into.stagedPrefix(ctx, key, n); err == nil {
 			req.Offset, req.Prefix = n, &h

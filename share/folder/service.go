@@ -143,7 +143,7 @@ func (s *Service) Serve(ctx context.Context, o session.Offer) error {
 		sh.tree.sweep(time.Now())
 		sh.tree.sweepTrash(time.Now())
 	}
-	c := converseWith(st, sh.tree, h.Action == Write)
+	c := converseWith(st, o.Peer().ID, sh.tree, h.Action == Write)
 	if sh.Ask != nil {
 		c.gate = &gate{ask: sh.Ask, share: sh.Name, peer: o.Peer(), tree: sh.tree}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -20,6 +21,10 @@ const (
 	keepPartial = 7 * 24 * time.Hour
 	// worthKeeping is the least an unfinished file must hold to be kept.
 	worthKeeping = 64 << 10
+	// lettingGo is how long one who goes on with a file waits for the one before to end.
+	lettingGo = time.Second
+	// nameless is how the names of unfinished files begin that nobody goes on with.
+	nameless = "tmp-"
 )
 
 // stage is a file under way: bytes gather in a partial file, and commit makes
@@ -37,34 +42,88 @@ type stage struct {
 	holes bool
 }
 
-// have is how many bytes lie staged under key of a file of size bytes.
-func (t *tree) have(key string, size int64) int64 {
+// use is what a file under way is to others who would go on with it.
+type use struct {
+	over chan struct{} // closed when it is in use no more
+	by   session.PeerID
+	end  func() // ends it, if it can be ended
+}
+
+// have is how many bytes lie staged under key of a file of size bytes, for a peer that would go on
+// with it; its zero value is the person here.
+//
+// If it is under way still, have waits a little for that to end. A peer that was killed and comes again
+// is here before the session it had is known to be dead: what nothing comes to any more of
+// the same peer's is ended.
+func (t *tree) have(ctx context.Context, key string, size int64, by session.PeerID) int64 {
 	if size < worthKeeping {
 		return 0
 	}
-	t.mu.Lock()
-	busy := t.staged[key]
-	t.mu.Unlock()
+	before := t.stagedSize(key)
+	if t.vacant(ctx, key, nil) {
+		return t.stagedSize(key)
+	}
+	stalled := func(u *use) bool { return u.end != nil && u.by == by && before == t.stagedSize(key) }
+	if t.vacant(ctx, key, stalled) {
+		return t.stagedSize(key)
+	}
+	return 0
+}
+
+// stagedSize is the size of what lies under key.
+func (t *tree) stagedSize(key string) int64 {
 	info, err := t.root.Lstat(local(join(partialDir, key)))
-	if busy || err != nil || !info.Mode().IsRegular() {
+	if err != nil || !info.Mode().IsRegular() {
 		return 0
 	}
 	return info.Size()
 }
 
-// begin opens a stage. One with a key finds the bytes of an earlier one with
-// the same key and can be kept for a later one; while another has the key, and
-// without a key, it starts empty and can't be kept.
-func (t *tree) begin(key, at string) (*stage, error) {
+// vacant waits until nobody uses key, and reports whether that is so. It ends the use of who does if that
+// is what end wants.
+func (t *tree) vacant(ctx context.Context, key string, end func(*use) bool) bool {
 	t.mu.Lock()
-	if key != "" && t.staged[key] {
+	u := t.staged[key]
+	t.mu.Unlock()
+	if u == nil {
+		return true
+	}
+	if end != nil {
+		if !end(u) {
+			return false
+		}
+		u.end()
+	}
+	late := time.NewTimer(lettingGo)
+	defer late.Stop()
+	select {
+	case <-u.over:
+		return true
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// errTaken says that another process writes the same file.
+var errTaken = errors.New("in use")
+
+// begin opens a stage. One with a key finds the bytes of an earlier one with
+// the same key and can be kept for a later one; while another has the key, here or in
+// another process, and without a key, it starts empty and can't be kept.
+func (t *tree) begin(key, at string) (*stage, error) { return t.beginFor(key, at, use{}) }
+
+func (t *tree) beginFor(key, at string, u use) (*stage, error) {
+	u.over = make(chan struct{})
+	t.mu.Lock()
+	if t.staged[key] != nil {
 		key = ""
 	}
 	s := &stage{tree: t, key: key, name: key, at: at}
 	if key == "" {
-		s.name = "tmp-" + rand.Text()
+		s.name = nameless + rand.Text()
 	}
-	t.staged[s.name] = true
+	t.staged[s.name] = &u
 	t.mu.Unlock()
 
 	err := s.open(false)
@@ -74,11 +133,14 @@ func (t *tree) begin(key, at string) (*stage, error) {
 			err = s.open(true)
 		}
 	}
-	if err != nil {
-		s.release()
-		return nil, fileError("stage", "", err)
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	s.release()
+	if errors.Is(err, errTaken) {
+		return t.begin("", at)
+	}
+	return nil, fileError("stage", "", err)
 }
 
 func (s *stage) open(anew bool) (err error) {
@@ -89,15 +151,26 @@ func (s *stage) open(anew bool) (err error) {
 		s.file, err = s.dir.OpenFile(s.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		return err
 	}
-	f, err := s.dir.OpenFile(s.name, os.O_RDWR|os.O_CREATE|openNonblock, 0o666)
-	if err != nil {
-		return err
+	for {
+		f, err := s.dir.OpenFile(s.name, os.O_RDWR|os.O_CREATE|openNonblock, 0o666)
+		if err != nil {
+			return err
+		}
+		info, err := f.Stat()
+		if err != nil || !info.Mode().IsRegular() {
+			return errors.Join(err, f.Close(), unsupported(s.path()))
+		}
+		if held, err := tryLock(f, true); err == nil && !held {
+			return errors.Join(f.Close(), errTaken)
+		}
+		if now, err := s.dir.Lstat(s.name); err == nil && os.SameFile(info, now) {
+			s.file = f
+			return nil
+		}
+		if err := f.Close(); err != nil { // it has just become whole
+			return err
+		}
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, f.Close(), unsupported(s.path()))
-	}
-	s.file = f
-	return nil
 }
 
 // partials is the directory of unfinished files. One that is held open may have been
@@ -116,10 +189,31 @@ func (t *tree) partials(anew bool) (*os.Root, error) {
 		return nil, session.Errorf("stage", session.Invalid, "%s is not a folder", partialDir)
 	}
 	dir, err := t.root.OpenRoot(partialDir)
-	if err == nil {
-		t.partial = dir // who still has the one before uses it up
+	if err != nil {
+		return nil, err
 	}
-	return dir, err
+	lock, err := dir.Open(".")
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	t.letGo()
+	t.partial, t.lock = dir, lock // who still has the one before uses it up
+	for {
+		// Who sweeps has it alone, for a moment.
+		if held, err := tryLock(lock, false); held || err != nil {
+			return dir, nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// letGo says that nothing of ours is in the directory of unfinished files any more;
+// t.mu is held.
+func (t *tree) letGo() {
+	if t.lock != nil {
+		_ = t.lock.Close() // only a lock
+		t.lock = nil
+	}
 }
 
 func (s *stage) path() string { return local(join(partialDir, s.name)) }
@@ -299,6 +393,9 @@ func (s *stage) seal(to target, old fs.FileMode) error {
 	if err := s.file.Sync(); err != nil {
 		return err
 	}
+	if renamesOpen {
+		return nil // until its name is gone nobody else may have it
+	}
 	f := s.file
 	s.file = nil
 	return f.Close()
@@ -361,18 +458,32 @@ func (s *stage) release() {
 		s.file = nil
 	}
 	s.tree.mu.Lock()
-	delete(s.tree.staged, s.name)
+	if u := s.tree.staged[s.name]; u != nil {
+		close(u.over)
+		delete(s.tree.staged, s.name)
+	}
 	s.tree.mu.Unlock()
 }
 
-// sweep removes unfinished files that nobody has touched for long.
+// sweep removes unfinished files that nobody has touched for long, and those that
+// somebody has left behind who was killed.
 func (t *tree) sweep(now time.Time) {
+	if !t.hasPartials() {
+		return
+	}
 	d, err := t.root.Open(partialDir)
 	if err != nil {
 		return
 	}
 	names, _ := d.Readdirnames(MaxEntries) // as many as can be read
-	_ = d.Close()                          // only read
+	if alone, err := tryLock(d, true); err == nil && alone {
+		for _, name := range names {
+			if strings.HasPrefix(name, nameless) {
+				_ = t.root.Remove(local(join(partialDir, name))) // the next sweep tries again
+			}
+		}
+	}
+	_ = d.Close() // only read
 	for _, name := range names {
 		path := local(join(partialDir, name))
 		info, err := t.root.Lstat(path)
@@ -380,11 +491,17 @@ func (t *tree) sweep(now time.Time) {
 			continue
 		}
 		t.mu.Lock()
-		if !t.staged[name] {
+		if t.staged[name] == nil {
 			_ = t.root.Remove(path) // the next sweep tries again
 		}
 		t.mu.Unlock()
 	}
+}
+
+// hasPartials reports whether the directory of unfinished files is there, and one.
+func (t *tree) hasPartials() bool {
+	info, err := t.root.Lstat(partialDir)
+	return err == nil && info.IsDir()
 }
 
 // tidy removes the directory of unfinished files if it is empty and nobody is
@@ -395,7 +512,10 @@ func (t *tree) tidy() {
 	if len(t.staged) > 0 {
 		return
 	}
-	_ = t.root.Remove(partialDir) // fails where it holds something
+	if t.hasPartials() {
+		_ = t.root.Remove(partialDir) // fails where it holds something
+	}
+	t.letGo()
 	if t.partial != nil {
 		_ = t.partial.Close() // nothing in it is open
 		t.partial = nil

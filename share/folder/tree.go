@@ -36,7 +36,8 @@ type tree struct {
 	syncs     *dirSyncs
 
 	mu      sync.Mutex
-	staged  map[string]bool // the partial files in use
+	staged  map[string]*use // the partial files in use
+	lock    *os.File        // on the directory of those, while it is open
 	partial *os.Root        // where they lie; nil until there is one
 }
 
@@ -49,11 +50,12 @@ func openTree(dir string, exec bool) (*tree, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]bool), syncs: newDirSyncs()}, nil
+	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]*use), syncs: newDirSyncs()}, nil
 }
 
 func (t *tree) close() error {
 	t.packer.Close()
+	t.letGo()
 	if t.partial != nil {
 		_ = t.partial.Close() // nothing in it is open
 	}
