@@ -424,6 +424,9 @@ func (m *root) cut() []string {
 	var cut []string
 	if m.ends != nil && m.ends() {
 		for _, s := range m.state.Shares {
+			if s.Beside {
+				continue // it goes on in its own window
+			}
 			guests := 0
 			for _, g := range s.Guests {
 				if g.Connected {

@@ -180,7 +180,8 @@ func awaitEnd(ctx context.Context, n node.Backend, ended <-chan struct{}) {
 		case <-ctx.Done():
 			return
 		case <-ended:
-			if left, err := n.Shares(ctx); err != nil || len(left) == 0 {
+			left, err := n.Shares(ctx)
+			if err != nil || !slices.ContainsFunc(left, func(s node.ShareStatus) bool { return !s.Beside }) {
 				return
 			}
 		}

@@ -24,7 +24,10 @@ const (
 	acceptAgain = 100 * time.Millisecond
 )
 
-func socketPath(home Home) string { return filepath.Join(home.State, "run", "control.sock") }
+// runDir is where the sockets of running nodes are.
+func runDir(home Home) string { return filepath.Join(home.State, "run") }
+
+func socketPath(home Home) string { return filepath.Join(runDir(home), "control.sock") }
 
 // control serves a Backend on a unix socket to programs of the same user.
 type control struct {
@@ -40,9 +43,9 @@ type control struct {
 }
 
 // listenControl makes the socket in a folder only its owner can enter. The
-// caller holds the home's lock, so a socket left behind has no owner.
-func listenControl(home Home, n *Node) (*control, error) {
-	path := socketPath(home)
+// caller holds the home's lock, or has made the name up: a socket left behind has no
+// owner.
+func listenControl(path string, n *Node) (*control, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, &session.Error{Op: "control socket", Err: err}
 	}

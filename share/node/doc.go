@@ -14,6 +14,7 @@
 //	recordings/       recordings of terminals, unless they go elsewhere
 //	lock              held by the one node that owns the mailbox and the socket
 //	run/control.sock  the control socket
+//	run/beside-*      those of second nodes
 //	run/tty-*         how the terminals were that tandems use at the moment
 //
 // One process at a time is the node of a home. A share beside it runs as a
@@ -45,9 +46,12 @@
 // `tandem share` is the node of its home if there is none. Then all that it does
 // is seen, answered and ended over the control socket as well, and what others
 // have shared through it ends with it. If there is a node already, it is a second
-// one: the first knows its guests, which are in the book of peers, and what they
-// did, which is in the audit log; but not its invite, its requests, its sessions
-// and its events. Those are in its own window.
+// one, with a control socket and terminals of its own. The first finds that socket
+// each time it is asked: its answers to shares and requests have those of second nodes
+// as well (a share with "beside"), and it passes on end-share, answer, dismiss and
+// forget. A second node that takes longer than 2 s to answer is left out; what one
+// that was killed has left is removed. Its sessions and events are in its own window,
+// and its guests in the book of peers and the audit log, which are common.
 //
 // # The network
 //

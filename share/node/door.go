@@ -34,7 +34,7 @@ type waiting struct {
 func (w *waiting) named() string { return w.ID }
 
 // Requests lists who waits for an answer, the longest first.
-func (n *Node) Requests(context.Context) ([]Request, error) {
+func (n *Node) Requests(ctx context.Context) ([]Request, error) {
 	n.settleWishes()
 	all := n.door.all()
 	requests := make([]Request, len(all))
@@ -42,6 +42,9 @@ func (n *Node) Requests(context.Context) ([]Request, error) {
 		requests[i] = w.Request
 		requests[i].Path = n.pathTo(w.Guest.Peer.ID)
 	}
+	beside := askBeside(ctx, n, func(ctx context.Context, c *caller) ([]Request, error) { return c.Requests(ctx) })
+	requests = append(requests, beside...)
+	slices.SortStableFunc(requests, func(a, b Request) int { return a.Since.Compare(b.Since) })
 	return requests, nil
 }
 
@@ -50,6 +53,9 @@ func (n *Node) Requests(context.Context) ([]Request, error) {
 func (n *Node) Answer(ctx context.Context, request string, a Answer) error {
 	w, ok := n.door.find(request)
 	if !ok {
+		if c := n.requestBeside(ctx, request); c != nil {
+			return c.Answer(ctx, request, a)
+		}
 		return errSettled()
 	}
 	rights, err := narrow(w.Guest.Offers, a)

@@ -106,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		_ = held.Close()
 		return nil, err
 	}
-	n.control, err = listenControl(cfg.Home, n)
+	n.control, err = listenControl(socketPath(cfg.Home), n)
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -117,14 +117,21 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 // Serve makes the node of a home, or a second one beside the node that
-// already runs: the same device, with a mailbox of its own and no control
-// socket. A share is a node of its own so that it ends with its program.
+// already runs: the same device, with a mailbox of its own. A share is a node of
+// its own so that it ends with its program. The first node finds it by its control
+// socket, and shows, answers and ends what it shares.
 func Serve(ctx context.Context, cfg Config) (*Node, error) {
 	n, err := Start(ctx, cfg)
-	if errors.Is(err, errRunning) {
-		return build(cfg, nil)
+	if !errors.Is(err, errRunning) {
+		return n, err
 	}
-	return n, err
+	if n, err = build(cfg, nil); err != nil {
+		return nil, err
+	}
+	if n.control, err = listenControl(besidePath(cfg.Home), n); err != nil {
+		n.cfg.Log.Warn("other windows don't see what is shared here", "error", err)
+	}
+	return n, nil
 }
 
 // StartGuest makes a node that is nobody in particular: a device that ends

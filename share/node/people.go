@@ -18,13 +18,14 @@ func (n *Node) Self(context.Context) (Self, error) {
 }
 
 // Dismiss takes back everything that a peer was granted, and ends its session.
-// What it has started here has ended when Dismiss returns.
-func (n *Node) Dismiss(_ context.Context, peer string) error {
+// What it has started here has ended when Dismiss returns. The same goes for second
+// nodes.
+func (n *Node) Dismiss(ctx context.Context, peer string) error {
 	entry, err := n.book.Find(peer)
 	if err != nil {
 		return err
 	}
-	return n.dismiss(entry)
+	return errors.Join(n.dismiss(entry), n.dismissBeside(ctx, entry))
 }
 
 func (n *Node) dismiss(entry identity.Entry) error {
@@ -40,9 +41,12 @@ func (n *Node) dismiss(entry identity.Entry) error {
 
 // Forget dismisses a peer and forgets that it was ever known: to meet it again
 // takes another invite.
-func (n *Node) Forget(_ context.Context, peer string) error {
+func (n *Node) Forget(ctx context.Context, peer string) error {
 	entry, err := n.book.Find(peer)
 	if err != nil {
+		return err
+	}
+	if err := n.dismissBeside(ctx, entry); err != nil {
 		return err
 	}
 	if err := errors.Join(n.book.Remove(entry.ID), n.dismiss(entry)); err != nil {

@@ -131,12 +131,18 @@ func (s *shares) revoke(r *running) {
 	}
 }
 
-// Shares lists the shares that have not ended, the oldest first.
-func (n *Node) Shares(context.Context) ([]ShareStatus, error) {
+// Shares lists the shares that have not ended, the oldest first; and then those of
+// second nodes.
+func (n *Node) Shares(ctx context.Context) ([]ShareStatus, error) {
 	all := n.shares.all()
 	list := make([]ShareStatus, len(all))
 	for i, r := range all {
 		list[i] = n.statusOf(r)
+	}
+	beside := askBeside(ctx, n, func(ctx context.Context, c *caller) ([]ShareStatus, error) { return c.Shares(ctx) })
+	for _, s := range beside {
+		s.Beside = true
+		list = append(list, s)
 	}
 	return list, nil
 }
@@ -174,13 +180,13 @@ func (v *visitor) rights() []Right {
 
 // EndShare ends a share, and everything that it granted: it returns when what
 // guests have started under it has ended.
-func (n *Node) EndShare(_ context.Context, id string) error {
+func (n *Node) EndShare(ctx context.Context, id string) error {
 	r, ok := n.shares.take(id)
 	if !ok {
-		return &session.Error{
-			Op: "end share", Kind: session.NotFound, Text: "there is no such share",
-			Hint: "It has ended already, or runs in another tandem.",
+		if c := n.shareBeside(ctx, id); c != nil {
+			return c.EndShare(ctx, id)
 		}
+		return &session.Error{Op: "end share", Kind: session.NotFound, Text: "there is no such share", Hint: "It has ended already."}
 	}
 	err := n.end(r)
 	if logged := n.record(audit.Revoked, session.Peer{}, r.number(), "the share has been ended"); logged != nil {

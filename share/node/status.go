@@ -33,6 +33,8 @@ type ShareStatus struct {
 	// Name is what its person calls it.
 	Name    string    `json:"name"`
 	Started time.Time `json:"started"`
+	// Beside says that a second node shares it, in another window: it ends with that.
+	Beside bool `json:"beside,omitempty"`
 	// Spent is why nobody else can join; empty while somebody can.
 	Spent string `json:"spent,omitempty"`
 	// Guests are those who were let in, in the order they came.

@@ -403,6 +403,9 @@ func (h *HomePage) describeShare(n int) (sign, what, about string) {
 		what = "session"
 	}
 	what += "   " + widget.Count(here, "guest")
+	if s.Beside {
+		what += ", in another window"
+	}
 	sign = t.Good.Render(t.Glyphs.Live)
 	switch {
 	case s.Spent != "":

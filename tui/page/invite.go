@@ -202,7 +202,11 @@ func (v *Invite) terminal() tea.Cmd {
 	return nil
 }
 
+// hasTerminal reports whether there is a terminal here that one may have a window on.
 func (v *Invite) hasTerminal() bool {
+	if v.share.Beside {
+		return false
+	}
 	for _, r := range v.share.Offers {
 		if isService(r, "terminal") {
 			return true
@@ -305,6 +309,9 @@ func (v *Invite) invitation(width, height int, withQR bool) []string {
 				add(t.Dim.Render(l))
 			}
 		}
+	}
+	if s.Beside {
+		add("", t.Dim.Render("Shared in another window."))
 	}
 	if height-len(lines) > 3 {
 		add("")

@@ -197,3 +197,22 @@ func TestQRTakesTheWindow(t *testing.T) {
 		t.Error("esc doesn't give the window back")
 	}
 }
+
+// A share of another window is told from those that end with this node.
+func TestShareInAnotherWindow(t *testing.T) {
+	b := tuitest.Busy()
+	b.Has.Shares[0].Beside = true
+	b.Has.Shares[0].Spent = ""
+	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewHome(env) })
+	f.Wait("1 guest, in another window").Keys("enter").Wait("Shared in another window.")
+	for beside, want := range map[bool]bool{true: false, false: true} {
+		share := b.Has.Shares[0]
+		share.Beside = beside
+		env := tuitest.Env(t, b, tuitest.None())
+		env.Entries = entries
+		keys := page.NewInvite(env, share).Keys()
+		if got := slices.ContainsFunc(keys, func(k key.Binding) bool { return k.Help().Desc == "your window on it" }); got != want {
+			t.Errorf("beside %v: a window on its terminal is offered: %v", beside, got)
+		}
+	}
+}
