@@ -25,8 +25,8 @@ func TestMissedChunks(t *testing.T) {
 		t.Errorf("put without references: %+v", rep.Error)
 	}
 	long := strings.Repeat("x", minRecent)
-	twice, all := string(item{kind: itemAgain, sum: chunk.SumOf([]byte(long))}.append(nil)), chunk.SumOf([]byte(long+long))
-	if rep := c.ask(request{Op: opPut, Path: "twice", Size: 2 * minRecent}, &trailer{Hash: &all}, data(long), twice); rep.Error != nil {
+	twice, all := string(item{kind: itemAgain, sum: chunk.SumOf([]byte(long))}.append(nil)), chunk.SumOf([]byte("abc"+long+long))
+	if rep := c.ask(request{Op: opPut, Path: "twice", Size: 3 + 2*minRecent}, &trailer{Hash: &all}, data("abc"), data(long), twice); rep.Error != nil {
 		t.Errorf("put of the same twice: %+v", rep.Error)
 	}
 	for name, helped := range map[string]bool{"helps": true, "does not help": false} {
