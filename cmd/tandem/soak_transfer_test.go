@@ -213,11 +213,11 @@ func (s *interrupted) copy(t *testing.T, happens []interruption) (c copied) {
 		places[i] = rand.N(s.size)
 	}
 	slices.Sort(places)
-	before, began := s.sent(sender), time.Now()
+	before, began, most := s.sent(sender), time.Now(), 2*len(happens)+1
 	c.name = fmt.Sprintf("%s with %d interruptions", s.way, len(happens))
 	for done := false; !done; {
 		c.attempts++
-		if c.attempts > 3*len(happens)+1 {
+		if c.attempts > most {
 			t.Fatalf("%s does not end", c.name)
 		}
 		s.copying = s.guest.start(t, append([]string{s.way, "--json"}, from...)...)
