@@ -24,8 +24,8 @@ import (
 const (
 	opBook      = "known peers"
 	maxLine     = 8 << 10
-	maxPeers    = 10_000
-	maxBook     = 16 << 20
+	maxPeers    = 250_000
+	maxBook     = 256 << 20
 	minRewrite  = 64 << 10 // smaller books are never worth rewriting
 	minIDPrefix = 6        // characters of an ID that may stand for it
 )
@@ -386,12 +386,21 @@ func (b *Book) freeAlias(name string) string {
 	if !validAlias(base) {
 		base = "peer"
 	}
-	alias := base
+	if _, taken := b.owner(base); !taken {
+		return base
+	}
+	taken := make(map[string]bool) // thousands may call themselves the same
+	for _, e := range b.peers {
+		taken[strings.ToLower(e.Alias)] = true
+	}
 	for n := 2; ; n++ {
-		if _, taken := b.owner(alias); !taken {
+		alias := fmt.Sprintf("%s-%d", base, n)
+		if taken[strings.ToLower(alias)] {
+			continue
+		}
+		if _, taken := b.owner(alias); !taken { // letters can be the same in other ways
 			return alias
 		}
-		alias = fmt.Sprintf("%s-%d", base, n)
 	}
 }
 

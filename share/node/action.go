@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"tandem/session"
 	"tandem/session/link/stream"
@@ -33,9 +34,12 @@ const (
 	actionActivity = "activity"
 )
 
-// maxControl bounds one JSON reply on the control socket, in bytes: a book holds
-// ten thousand peers.
-const maxControl = 32 << 20
+// maxControl bounds one JSON reply on the control socket, in bytes, and peersAtOnce
+// the peers in one: a book has hundreds of thousands.
+const (
+	maxControl  = 32 << 20
+	peersAtOnce = 1000
+)
 
 // The parameters of the actions.
 type (
@@ -62,7 +66,30 @@ type (
 		Alias string `json:"alias"`
 	}
 	nothing struct{}
+	// listedPeer is a PeerStatus as it is listed: what the caller can tell by itself is
+	// left out.
+	listedPeer struct {
+		Peer  session.Peer  `json:"peer"`
+		Alias string        `json:"alias"`
+		Path  *session.Path `json:"path,omitempty"` // nil: not connected
+	}
 )
+
+func listed(p PeerStatus) listedPeer {
+	l := listedPeer{Peer: p.Peer, Alias: p.Alias}
+	if p.Connected {
+		l.Path = &p.Path
+	}
+	return l
+}
+
+func (l listedPeer) status() PeerStatus {
+	p := PeerStatus{Peer: l.Peer, Alias: l.Alias, Words: Words(l.Peer.ID), Path: session.Path{Kind: session.NoPath}}
+	if l.Path != nil {
+		p.Connected, p.Path = true, *l.Path
+	}
+	return p
+}
 
 // answer is the reply to every action but open.
 type answer struct {
@@ -100,7 +127,7 @@ func (c *control) handle(ctx context.Context, o *stream.Offer) error {
 	case actionJoin:
 		return reply(o, func(p joinParams) (Joined, error) { return n.Join(ctx, p.Invite, p.Servers) })
 	case actionPeers:
-		return reply(o, func(nothing) ([]PeerStatus, error) { return n.Peers(ctx) })
+		return c.peers(ctx, o)
 	case actionWhy:
 		return reply(o, func(p peerParams) (PeerStatus, error) { return n.Why(ctx, p.Peer) })
 	case actionEnded:
@@ -143,19 +170,54 @@ func reply[P, R any](o *stream.Offer, do func(P) (R, error)) error {
 	if err := parameters(o.Header(), &params); err != nil {
 		return err
 	}
-	result, err := do(params)
-	var a answer
+	a := answerOf(do(params))
+	s, err := o.Accept()
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(s).Encode(a); err != nil {
+		_ = s.Reset(err)
+		return err
+	}
+	return s.Close()
+}
+
+func answerOf(result any, err error) (a answer) {
 	if err == nil {
 		a.Result, err = json.Marshal(result)
 	}
 	if err != nil {
 		a = answer{Error: &localError{Kind: session.KindOf(err), Text: err.Error(), Hint: session.Hint(err)}}
 	}
+	return a
+}
+
+// peers lists the known peers in several replies, the last one empty.
+func (c *control) peers(ctx context.Context, o *stream.Offer) error {
+	peers, failed := c.node.Peers(ctx)
 	s, err := o.Accept()
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(s).Encode(a); err != nil {
+	enc := json.NewEncoder(s)
+	if failed != nil {
+		err = enc.Encode(answerOf(nil, failed))
+	} else {
+		batch := make([]listedPeer, 0, peersAtOnce)
+		for some := range slices.Chunk(peers, peersAtOnce) {
+			batch = batch[:0]
+			for _, p := range some {
+				batch = append(batch, listed(p))
+			}
+			if err = enc.Encode(answerOf(batch, nil)); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = enc.Encode(answerOf([]listedPeer{}, nil))
+		}
+	}
+	if err != nil {
 		_ = s.Reset(err)
 		return err
 	}

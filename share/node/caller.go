@@ -66,6 +66,13 @@ func (c *caller) open(ctx context.Context, action string, params any) (*stream.S
 }
 
 func (c *caller) ask(ctx context.Context, action string, params, result any) error {
+	return c.replies(ctx, action, params, func(reply json.RawMessage) (more bool, err error) {
+		return false, json.Unmarshal(reply, result)
+	})
+}
+
+// replies asks, and has each take every reply until that wants no more.
+func (c *caller) replies(ctx context.Context, action string, params any, each func(json.RawMessage) (more bool, err error)) error {
 	s, err := c.open(ctx, action, params)
 	if err != nil {
 		return err
@@ -73,17 +80,24 @@ func (c *caller) ask(ctx context.Context, action string, params, result any) err
 	defer func() { _ = s.Close() }() // the reply is complete or the error is reported
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset(ctx.Err()) })
 	defer stop()
-	var a answer
-	if err := json.NewDecoder(io.LimitReader(s, maxControl)).Decode(&a); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	limit := &io.LimitedReader{R: s}
+	decoder := json.NewDecoder(limit)
+	for {
+		limit.N = maxControl
+		var a answer
+		if err := decoder.Decode(&a); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
 		}
-		return err
+		if e := a.Error; e != nil {
+			return &session.Error{Kind: e.Kind, Text: e.Text, Hint: e.Hint}
+		}
+		if more, err := each(a.Result); err != nil || !more {
+			return err
+		}
 	}
-	if e := a.Error; e != nil {
-		return &session.Error{Kind: e.Kind, Text: e.Text, Hint: e.Hint}
-	}
-	return json.Unmarshal(a.Result, result)
 }
 
 // Open asks the node for a stream to peer, once it has a session with it: why
@@ -97,8 +111,21 @@ func (c *caller) Open(ctx context.Context, peer string, h session.Header) (sessi
 
 // Peers asks the node for its known peers.
 func (c *caller) Peers(ctx context.Context) ([]PeerStatus, error) {
-	var peers []PeerStatus
-	return peers, c.ask(ctx, actionPeers, nil, &peers)
+	peers := []PeerStatus{}
+	err := c.replies(ctx, actionPeers, nil, func(reply json.RawMessage) (more bool, err error) {
+		var some []listedPeer
+		if err := json.Unmarshal(reply, &some); err != nil {
+			return false, err
+		}
+		for _, l := range some {
+			peers = append(peers, l.status())
+		}
+		return len(some) > 0, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return peers, nil
 }
 
 // Why asks the node for the path to one peer.

@@ -72,7 +72,9 @@
 //	                              "." is the node itself
 //	dial   params: peer; reply: an empty object, once there is a session
 //	join   params: invite, servers; reply: Joined
-//	peers  reply: an array of PeerStatus
+//	peers  replies: arrays of at most 1000 PeerStatus, by alias, without words, which
+//	       the ID tells, and connected, and with a path only if they are; the last
+//	       array is empty
 //	why    params: peer; reply: PeerStatus
 //	ended  params: peer; reply: an empty object or the reason, once the session
 //	       with the peer is over
@@ -98,7 +100,7 @@
 //	           asked for. There are no more when it is empty
 //
 // The types' JSON is theirs in this package; times are RFC 3339, durations
-// nanoseconds. Params and replies are JSON. A reply is {"result": …} or {"error":
+// nanoseconds. Params and replies are JSON. A reply is a line, {"result": …} or {"error":
 // {kind, text, hint}}, at most 32 MiB, and followed by the end of the stream. What
 // a caller has asked for ends when it goes away. A caller has 10 s to say what it
 // wants, and 4096 are served at once.
