@@ -216,7 +216,7 @@ func sessionBetween(t *testing.T, alice, bob *person) {
 	bob.write("notes.txt", "notes of bob's\n")
 
 	// Alice starts a session: a terminal, and a folder that guests may change.
-	alice.wait("Nobody is here yet.", "alice")
+	alice.wait("Nobody is here yet.", "alice", "1 server")
 	alice.picture("home")
 	alice.press("n")
 	alice.wait("What do you share?")
@@ -287,8 +287,9 @@ func sessionBetween(t *testing.T, alice, bob *person) {
 	bob.wait("plan.txt")
 	bob.press("c")
 	bob.file(filepath.Join(bob.home, "files", "plan.txt"), "a plan of alice's\n")
-	bob.press("Tab", "Home") // to the other side: notes.txt
+	bob.wait("2 entries")
 	bob.picture("files")
+	bob.press("Tab", "Home") // to the other side: notes.txt
 	bob.press("c")
 	bob.file(filepath.Join(alice.home, "files", "notes.txt"), "notes of bob's\n")
 
