@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/zeebo/blake3"
 
@@ -138,8 +139,22 @@ func (s *sender) chunks(c *chunk.Cutter, known *index) error {
 
 // data sends p, whose name is sum if that is not zero.
 func (s *sender) data(sum chunk.Sum, p []byte) error {
-	_, _ = s.hash.Write(p) // a hash takes everything
-	return s.bytes(sum, p)
+	return hashBeside(s.hash, p, func() error { return s.bytes(sum, p) })
+}
+
+// besideLeast is the least that is worth a goroutine, in bytes.
+const besideLeast = 16 << 10
+
+// hashBeside hashes p while do works on it.
+func hashBeside(h *blake3.Hasher, p []byte, do func() error) error {
+	if len(p) < besideLeast {
+		_, _ = h.Write(p) // a hash takes everything
+		return do()
+	}
+	var hashing sync.WaitGroup
+	defer hashing.Wait()
+	hashing.Go(func() { _, _ = h.Write(p) })
+	return do()
 }
 
 // small sends the whole file of d that was listed as e, or that there is none.

@@ -25,6 +25,9 @@ const (
 	lettingGo = time.Second
 	// nameless is how the names of unfinished files begin that nobody goes on with.
 	nameless = "tmp-"
+	// flushEvery is how much gathers before the disk begins to store it, so that less
+	// is left for the commit to wait for.
+	flushEvery = 16 << 20
 )
 
 // stage is a file under way: bytes gather in a partial file, and commit makes
@@ -40,6 +43,8 @@ type stage struct {
 	whole chunk.Sum // the hash, if it was known before
 	size  int64
 	holes bool
+	// flushed is up to where the disk was told to store the bytes.
+	flushed int64
 }
 
 // use is what a file under way is to others who would go on with it.
@@ -236,18 +241,24 @@ func (s *stage) resume(ctx context.Context, n int64) error {
 			return fileError("resume", "", err)
 		}
 	}
-	s.size = n
+	s.size, s.flushed = n, n
 	return fileError("resume", "", s.file.Truncate(n))
 }
 
-// Write appends p.
-func (s *stage) Write(p []byte) (int, error) {
-	n, err := s.file.Write(p)
-	s.size += int64(n)
+// Write appends p. After an error the stage can only be given up or kept.
+func (s *stage) Write(p []byte) (n int, err error) {
 	if s.hash == nil {
 		s.hash = blake3.New()
 	}
-	_, _ = s.hash.Write(p[:max(n, 0)]) // a hash takes everything
+	err = hashBeside(s.hash, p, func() error {
+		n, err = s.file.Write(p)
+		return err
+	})
+	s.size += int64(n)
+	if s.size-s.flushed >= flushEvery {
+		startFlush(s.file, s.flushed, s.size-s.flushed)
+		s.flushed = s.size
+	}
 	return n, err
 }
 
