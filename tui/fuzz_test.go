@@ -158,7 +158,9 @@ func (d *driven) act(b byte, arguments []byte, text string) {
 	path := session.Path{Kind: session.Direct, Local: session.Endpoint{Type: text}, Remote: session.Endpoint{Protocol: text}, WhyNotDirect: text}
 	switch b {
 	case 0x80:
-		d.w, d.h = x, y
+		if d.w, d.h = x, y; x == 0 || y == 0 {
+			d.w, d.h = usualWidth, usualHeight
+		}
 		d.send(tea.WindowSizeMsg{Width: x, Height: y})
 	case 0x81:
 		d.send(tea.MouseMsg{X: x, Y: y, Button: tea.MouseButton(x % 8), Action: tea.MouseAction(y % 3)})
@@ -249,9 +251,6 @@ func (d *driven) open(n, of int, peer session.Peer) {
 func (d *driven) check() {
 	d.t.Helper()
 	view := d.root.View()
-	if d.w <= 0 || d.h <= 0 {
-		return
-	}
 	tuitest.Fits(d.t, view, d.w, d.h)
 	if d.t.Failed() {
 		d.t.Fatalf("%dx%d, %s", d.w, d.h, d.root.top().page.Title())

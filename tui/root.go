@@ -19,6 +19,12 @@ const (
 	leastHeight = 10
 )
 
+// The window of a terminal that doesn't say.
+const (
+	usualWidth  = 80
+	usualHeight = 24
+)
+
 // chrome is how many lines the header, status and footer take.
 const chrome = 3
 
@@ -57,7 +63,7 @@ func newRoot(c Config, run func(func(context.Context) tea.Msg) tea.Cmd, now time
 		feed:  &feed{run: run, backend: c.Backend},
 		now:   now,
 		first: c.First,
-		width: 80, height: 24,
+		width: usualWidth, height: usualHeight,
 	}
 	m.pages = []layer{{page: page.NewHome(m.env)}}
 	m.resize()
@@ -88,8 +94,7 @@ func (m *root) top() *layer { return &m.pages[len(m.pages)-1] }
 func (m *root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
-		m.resize()
+		m.setSize(msg.Width, msg.Height)
 		if m.over != nil {
 			return m, m.toOver(msg)
 		}
@@ -452,6 +457,16 @@ func (m *root) cut() []string {
 }
 
 func (m *root) body() (width, height int) { return m.width, max(0, m.height-chrome) }
+
+// setSize takes the size of the window. A terminal that doesn't know its own, such as
+// a serial console, says 0 by 0.
+func (m *root) setSize(width, height int) {
+	if width <= 0 || height <= 0 {
+		width, height = usualWidth, usualHeight
+	}
+	m.width, m.height = width, height
+	m.resize()
+}
 
 func (m *root) resize() {
 	w, h := m.body()

@@ -136,8 +136,7 @@ func Run(ctx context.Context, c Config) error {
 		options = append(options, tea.WithoutRenderer())
 	} else {
 		if width, height, err := term.GetSize(int(c.Out.Fd())); err == nil {
-			m.width, m.height = width, height
-			m.resize()
+			m.setSize(width, height)
 		}
 		model = newPainter(m, c.Out)
 		options = append(options, tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithFilter(sizes), tea.WithFPS(1))

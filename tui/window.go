@@ -15,9 +15,6 @@ func newTheme(o theme.Options) theme.Theme { return theme.New(o) }
 
 // View draws the window.
 func (m *root) View() string {
-	if m.width <= 0 || m.height <= 0 {
-		return ""
-	}
 	if m.tooSmall() {
 		text := strings.Join(widget.Wrap("tandem needs a window of 40 by 10. q quits.", m.width), "\n")
 		return widget.Fit(m.asASCII(text), m.width, m.height)

@@ -239,6 +239,13 @@ func TestTUIInPoorTerminals(t *testing.T) {
 			t.Errorf("it keeps %q and ended with %v", taken, s.cmd.ProcessState)
 		}
 	})
+	t.Run("0x0", func(t *testing.T) { // as a serial console says
+		t.Parallel()
+		s := sit(t, homeFor(t), 80, 24, nil, "/bin/sh", "-c", "stty rows 0 columns 0; exec tandem")
+		s.shows("Nobody is here yet.", "help")
+		s.types("q")
+		s.ends(0)
+	})
 	t.Run("dumb", func(t *testing.T) {
 		t.Parallel()
 		s := sit(t, homeFor(t), 80, 24, []string{"TERM=dumb"}, "tandem")
