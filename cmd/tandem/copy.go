@@ -154,6 +154,7 @@ current folder. The content of a folder goes into DEST itself if its PATH ends i
 			if err != nil {
 				return err
 			}
+			defer copying.show.close()
 			if dest == "-" && (len(sources) > 1 || c.dryRun) {
 				return usagef("one file at a time goes to standard output")
 			}
@@ -255,6 +256,7 @@ name.`),
 			if err != nil {
 				return err
 			}
+			defer copying.show.close()
 			return putAll(cmd.Context(), io, f, copying, sources, places)
 		},
 	}

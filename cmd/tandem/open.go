@@ -80,10 +80,11 @@ func fetchCopy(ctx context.Context, io stdio, f *flags, c *folder.Client, p plac
 	}()
 	copied = filepath.Join(dir, path.Base(p.path))
 	t := newTransfer(io, f)
-	if _, err := c.Get(ctx, p.path, copied, folder.Options{Progress: t.copy()}); err != nil {
+	_, err = c.Get(ctx, p.path, copied, folder.Options{Progress: t.copy()})
+	t.close()
+	if err != nil {
 		return "", err
 	}
-	t.clear()
 	begins, err := beginning(copied)
 	if err != nil {
 		return "", &session.Error{Op: "open", Kind: session.FileKind(err), Err: err}

@@ -26,15 +26,46 @@ type transfer struct {
 	shown  bool // a progress line is on the screen
 	asking bool // a question is on the screen instead
 	last   time.Time
+	meter  meter
+	// current is the path of what is copied.
+	current string
 
-	// Where the first report found the copies: what had arrived before says
-	// nothing about the rate.
-	first      time.Time
-	firstBytes int64
+	over    chan struct{} // closed when nothing is shown any more
+	ticking sync.WaitGroup
 }
 
+// newTransfer shows nothing yet. Close it.
 func newTransfer(io stdio, f *flags) *transfer {
-	return &transfer{io: io, json: f.json}
+	t := &transfer{io: io, json: f.json, over: make(chan struct{})}
+	if file, ok := io.err.(*os.File); ok && !f.json && isTerminal(file) {
+		t.ticking.Go(t.tick)
+	}
+	return t
+}
+
+// tick redraws the line of progress while nothing moves, too.
+func (t *transfer) tick() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.over:
+			return
+		case <-ticker.C:
+			t.mu.Lock()
+			if t.shown {
+				t.redraw()
+			}
+			t.mu.Unlock()
+		}
+	}
+}
+
+// close removes the line of progress for good.
+func (t *transfer) close() {
+	close(t.over)
+	t.ticking.Wait()
+	t.clear()
 }
 
 // copy is what one more copy reports its progress to.
@@ -46,13 +77,13 @@ func (t *transfer) copy() func(folder.Progress) {
 	return func(p folder.Progress) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.copies[i] = p
-		t.redraw(p.Current)
+		t.copies[i], t.current = p, p.Current
+		t.redraw()
 	}
 }
 
 // redraw redraws one line, on terminals only.
-func (t *transfer) redraw(current string) {
+func (t *transfer) redraw() {
 	file, ok := t.io.err.(*os.File)
 	if t.json || t.asking || !ok || !isTerminal(file) {
 		return
@@ -66,9 +97,7 @@ func (t *transfer) redraw(current string) {
 		p.Wire += c.Wire
 	}
 	now := time.Now()
-	if t.first.IsZero() {
-		t.first, t.firstBytes = now, p.BytesDone
-	}
+	t.meter.note(now, p.BytesDone)
 	if now.Sub(t.last) < 100*time.Millisecond {
 		return
 	}
@@ -77,14 +106,13 @@ func (t *transfer) redraw(current string) {
 	if p.Files > 1 {
 		line = fmt.Sprintf("%d/%d files  ", p.FilesDone, p.Files) + line
 	}
-	if rate := float64(p.BytesDone-t.firstBytes) / now.Sub(t.first).Seconds(); now.Sub(t.first) > time.Second/2 && rate > 0 {
-		left := time.Duration(float64(max(p.Bytes-p.BytesDone, 0)) / rate * float64(time.Second))
-		line += fmt.Sprintf("  %s/s  %s left", byteCount(uint64(rate)), left.Round(time.Second))
+	if rate := t.meter.say(now, p.Bytes-p.BytesDone); rate != "" {
+		line += "  " + rate
 	}
 	if saved := p.BytesDone - p.Wire; saved > p.BytesDone/10 && saved > 1e6 {
 		line += fmt.Sprintf("  %s saved", byteCount(uint64(saved)))
 	}
-	line += "  " + session.Printable(path.Base(current))
+	line += "  " + session.Printable(path.Base(t.current))
 	if cols, _, err := term.GetSize(int(file.Fd())); err == nil {
 		line = ansi.Truncate(line, cols-1, "…") // a line that wraps can't be redrawn
 	}
