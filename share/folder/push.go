@@ -164,11 +164,11 @@ func (c *conversation) push(ctx context.Context, a *answer, b *body) {
 }
 
 // announce shows the peer what a put would copy, where they want to see that
-// first, and returns when they have accepted.
-func (p *put) announce(ctx context.Context) error {
+// first, and returns when they have accepted. Asked says whether they were asked.
+func (p *put) announce(ctx context.Context) (asked bool, err error) {
 	rep, err := p.conn.do(request{Op: opStat}, nil)
 	if err != nil || !rep.Asks {
-		return err
+		return false, err
 	}
 	if p.options.Asking != nil {
 		p.options.Asking()
@@ -198,7 +198,7 @@ func (p *put) announce(ctx context.Context) error {
 	<-cl.done
 	if session.KindOf(cl.err) == session.Denied && cl.err != nil {
 		_, text := session.Public(cl.err)
-		return &session.Error{Op: "put", Kind: session.Denied, Text: text, Hint: "Putting it again asks them again.", Err: cl.err}
+		return true, &session.Error{Op: "put", Kind: session.Denied, Text: text, Hint: "Putting it again asks them again.", Err: cl.err}
 	}
-	return cl.err
+	return true, cl.err
 }

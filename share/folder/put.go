@@ -99,13 +99,24 @@ type job struct {
 // run copies everything. Files are looked at and asked about in one goroutine,
 // and sent in this one.
 func (p *put) run(ctx context.Context, c *Client) error {
-	if p.options.Plan == nil {
-		if err := p.announce(ctx); err != nil {
-			return err
-		}
-	}
 	all := ctx
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var list *there
+	if p.single == "" {
+		list = listThere(ctx, c, p.to) // while it is told whether they want to be asked
+		defer func() { list.close() }()
+	}
+	if p.options.Plan == nil {
+		asked, err := p.announce(ctx)
+		if err != nil {
+			return err
+		}
+		if asked && list != nil { // that may have taken long
+			list.close()
+			list = listThere(ctx, c, p.to)
+		}
+	}
 	jobs := make(chan job, putAhead)
 	prepared := make(chan error, 1)
 	go func() {
@@ -114,7 +125,7 @@ func (p *put) run(ctx context.Context, c *Client) error {
 			prepared <- p.prepare(ctx, p.single, nil, jobs)
 			return
 		}
-		prepared <- p.walk(ctx, c, jobs)
+		prepared <- p.walk(ctx, list, jobs)
 	}()
 	var err error
 	for j := range jobs {
@@ -162,10 +173,8 @@ func (p *put) path(at string) string {
 }
 
 // walk prepares the whole tree.
-func (p *put) walk(ctx context.Context, c *Client, jobs chan<- job) error {
+func (p *put) walk(ctx context.Context, there *there, jobs chan<- job) error {
 	p.mkdir("")
-	there := listThere(ctx, c, p.to)
-	defer there.close()
 	return p.from.pages(ctx, "", "", true, func(_ *directory, pg page) error {
 		p.tally.skipped(pg.Skipped)
 		if err := pg.Error.err("put"); err != nil {
