@@ -340,7 +340,9 @@
 // not. A frame that is none of these, and an acknowledgement of what was not sent, end
 // the lane, and so do 2 s in which nothing arrives of what is under way, another path of
 // the trunk, and 15 s without bulk data. What is not acknowledged then is sent by the
-// trunk: TCP has its own idea of when to give up.
+// trunk: TCP has its own idea of when to give up. A side whose system counts (Linux) also
+// ends the lane when of 2000 or more segments TCP had to send one of 200 again, and wants
+// none for five minutes: most of TCP takes losses for congestion, and packet lanes don't.
 //
 // Nor is the sender left to TCP's idea of how much may be under way, which is whatever
 // fits in the queues where keystrokes wait: it is what the lane delivers in its least

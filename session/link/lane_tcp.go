@@ -34,6 +34,10 @@ const (
 	// tcpSilent is how long nothing may arrive of what is under way.
 	tcpSilent = 2 * time.Second
 	tcpPoll   = 250 * time.Millisecond
+	// A path that loses one of tcpLossy segments, of tcpCounted at least, is for packet
+	// lanes: most of TCP takes each for congestion.
+	tcpLossy   = 200
+	tcpCounted = 2000
 )
 
 // tcpLane is a lane over TCP: TLS keeps order and loses nothing, so there are frames
@@ -109,6 +113,7 @@ func (ls *lanes) carryTCP(ctx context.Context, l *tcpLane) error {
 func (l *tcpLane) watch(ctx context.Context) error {
 	ticker := time.NewTicker(tcpPoll)
 	defer ticker.Stop()
+	var losses tcpLossCount
 	for {
 		select {
 		case <-l.done:
@@ -125,11 +130,31 @@ func (l *tcpLane) watch(ctx context.Context) error {
 			if silent > tcpSilent {
 				return session.Errorf("lane", session.Timeout, "the lane has been silent for %v", silent)
 			}
+			if losses.lossy(tcpLosses(l.conn.NetConn().(*batchConn).Conn)) {
+				return errTCPLossy
+			}
 			if l.lanes.link.role == offerer && now.Sub(time.Unix(0, l.lanes.used.Load())) > laneIdle {
 				return nil
 			}
 		}
 	}
+}
+
+// errTCPLossy is why a lane is given up that would still work.
+var errTCPLossy = session.Errorf("lane", session.Unavailable, "the path loses packets")
+
+// tcpLossCount watches a connection's losses.
+type tcpLossCount struct{ sent, again uint32 }
+
+// lossy takes how many segments were sent so far, and how many of them again, and says
+// whether that are too many of the last ones.
+func (c *tcpLossCount) lossy(sent, again uint32) bool {
+	if sent == 0 || sent-c.sent < tcpCounted { // not known, or too few
+		return false
+	}
+	lossy := (again-c.again)*tcpLossy > sent-c.sent
+	c.sent, c.again = sent, again
+	return lossy
 }
 
 // take has a message sent, and waits while many others do. It returns false if the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -28,8 +29,9 @@ const (
 	tcpHandshakes = 4
 	// tcpHeadStart is how long bulk data does without packet lanes while a TCP lane is
 	// set up, and tcpPause how long it does without another try after one in vain.
-	tcpHeadStart = 100 * time.Millisecond
-	tcpPause     = 20 * time.Second
+	tcpHeadStart  = 100 * time.Millisecond
+	tcpPause      = 20 * time.Second
+	tcpLossyPause = 5 * time.Minute
 	// tcpRate and tcpBurst bound how often a peer may have us try.
 	tcpRate  = 0.5
 	tcpBurst = 4
@@ -174,9 +176,13 @@ func (ls *lanes) runTCP(ctx context.Context, s *tcpSetup) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.tcp.setup = nil
-	ls.tcp.retry = time.Now().Add(tcpPause)
-	if err == nil {
+	switch {
+	case err == nil:
 		ls.tcp.retry = time.Time{} // it was idle
+	case errors.Is(err, errTCPLossy):
+		ls.tcp.retry = time.Now().Add(tcpLossyPause)
+	default:
+		ls.tcp.retry = time.Now().Add(tcpPause)
 	}
 }
 

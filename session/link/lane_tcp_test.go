@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -495,6 +496,48 @@ func TestTCPWindow(t *testing.T) {
 	if s := w.silent(now.Add(tcpSilent)); s < tcpSilent/2 {
 		t.Errorf("silent for %v", s)
 	}
+}
+
+// A path that loses every hundredth packet is not for TCP; one that is full now and
+// then is.
+func TestTCPLossCount(t *testing.T) {
+	var c tcpLossCount
+	for _, x := range []struct {
+		sent, again uint32
+		want        bool
+	}{
+		{100, 50, false},
+		{tcpCounted, 0, false},
+		{2*tcpCounted - 1, 500, false},
+		{2 * tcpCounted, 5, false},
+		{3 * tcpCounted, 5 + tcpCounted/100, true},
+		{4 * tcpCounted, 5 + tcpCounted/100, false},
+		{0, 0, false},
+		{5 * tcpCounted, 6 + tcpCounted/100, false},
+	} {
+		if got := c.lossy(x.sent, x.again); got != x.want {
+			t.Errorf("%+v: %v", x, got)
+		}
+	}
+}
+
+func TestTCPLossesAreCounted(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("can't be told here")
+	}
+	e := newEnds(t)
+	c, err := net.Dial("tcp", e.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(); _ = e.listener.Close() }()
+	if _, err := io.WriteString(c, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "segments", func() bool {
+		sent, again := tcpLosses(c)
+		return sent >= 2 && again < sent
+	})
 }
 
 func TestGoldenTCPFrames(t *testing.T) {
