@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"tandem/session"
@@ -32,12 +33,12 @@ func TestBombs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := &Entry{Name: "x", Size: 3}
-			sent := 0
+			var sent atomic.Int32
 			c := peer(func(req request, w *bufio.Writer) error {
 				if req.Op == opStat {
 					return writeMessage(w, reply{ID: req.ID, Entry: file})
 				}
-				sent++
+				sent.Add(1)
 				err := writeMessage(w, reply{ID: req.ID, Body: true, Entry: file})
 				for _, b := range blocks {
 					err = errors.Join(err, writeUnit(w, []byte(b)))
@@ -59,7 +60,7 @@ func TestBombs(t *testing.T) {
 			if got := paths(t, dest); len(got) != 0 {
 				t.Errorf("left %v", got)
 			}
-			if sent == 0 {
+			if sent.Load() == 0 {
 				t.Error("it was never asked for")
 			}
 			if most := after.TotalAlloc - before.TotalAlloc; most > 64<<20 {
