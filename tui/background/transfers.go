@@ -117,7 +117,7 @@ type job struct {
 	answer    *Decision          // to its Conflict
 	always    *Decision          // to any
 	before    int64              // bytes of items that have been copied
-	wire      int64              // bytes that have travelled for those
+	wire      int64              // bytes that have travelled for those, and before it was resumed
 	began     time.Time          // while it runs
 	counted   int64              // bytes that Rates knows of
 	buckets   [seconds]int64     // bytes, by second
@@ -150,7 +150,7 @@ func (t *Transfers) Run(ctx context.Context) {
 		ctx, cancel := context.WithCancel(ctx)
 		j.Stage, j.cancel, j.want, j.Err = Running, cancel, Failed, nil
 		j.began = t.now()
-		j.counted, j.before, j.wire, j.Item, j.Progress, j.Total = 0, 0, 0, 0, folder.Progress{}, folder.Summary{}
+		j.counted, j.before, j.wire, j.Item, j.Progress, j.Total = 0, 0, j.Progress.Wire, 0, folder.Progress{}, folder.Summary{}
 		t.touch()
 		work.Go(func() {
 			defer cancel()
@@ -243,6 +243,7 @@ const maxFailures = 100
 
 func (t *Transfers) progress(j *job, p folder.Progress) {
 	t.update(func() {
+		travelled := p.Wire > j.Progress.Wire
 		j.Progress = p
 		done := j.before + p.BytesDone
 		second := t.now().Unix()
@@ -251,7 +252,7 @@ func (t *Transfers) progress(j *job, p folder.Progress) {
 			return
 		}
 		j.advance(second)
-		if done > j.counted {
+		if done > j.counted && travelled { // what is found there says nothing either
 			j.buckets[second%seconds] += done - j.counted
 		}
 		j.counted = done

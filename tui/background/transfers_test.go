@@ -31,7 +31,8 @@ func begin(t *testing.T, c Copier) *Transfers {
 	return transfers
 }
 
-// slow copies 10 kB a second, and goes on where it was stopped.
+// slow copies 10 kB a second, which takes 5 kB, and goes on where it was stopped: after
+// a moment it finds what is there.
 func slow(size int64) Copier {
 	var mu sync.Mutex
 	have := make(map[string]int64)
@@ -42,8 +43,10 @@ func slow(size int64) Copier {
 		return have[item]
 	}
 	return func(ctx context.Context, _ Job, item string, c Copying) (folder.Summary, error) {
-		for done := add(item, 0); done < size; {
-			c.Progress(folder.Progress{Files: 1, Bytes: size, BytesDone: done, Current: item})
+		c.Progress(folder.Progress{Files: 1, Bytes: size})
+		wire := int64(0)
+		for done := add(item, 0); done < size; wire += 500 {
+			c.Progress(folder.Progress{Files: 1, Bytes: size, BytesDone: done, Wire: wire, Current: item})
 			select {
 			case <-time.After(100 * time.Millisecond):
 				done = add(item, 1000)
@@ -51,7 +54,7 @@ func slow(size int64) Copier {
 				return folder.Summary{Failed: 1}, ctx.Err()
 			}
 		}
-		c.Progress(folder.Progress{Files: 1, FilesDone: 1, Bytes: size, BytesDone: size, Current: item})
+		c.Progress(folder.Progress{Files: 1, FilesDone: 1, Bytes: size, BytesDone: size, Wire: wire, Current: item})
 		return folder.Summary{Files: 1, Bytes: size, Sent: size}, nil
 	}
 }
@@ -95,7 +98,7 @@ func TestTransfers(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		s = only(t, transfers)
-		if s.Stage != Done || s.Progress.BytesDone != 200_000 || s.Total.Files != 1 || s.Elapsed > 21*time.Second {
+		if s.Stage != Done || s.Progress.BytesDone != 200_000 || s.Total.Files != 1 || s.Progress.Wire != 100_000 || s.Elapsed > 21*time.Second {
 			t.Fatalf("done: %+v", s)
 		}
 		transfers.Clear()

@@ -2,18 +2,13 @@ package page
 
 import (
 	"context"
-	"os"
-	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
 
-	"tandem/session"
 	"tandem/share/node"
-	"tandem/share/terminal"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
 )
@@ -274,23 +269,7 @@ func (a *Activity) replay() tea.Cmd {
 	if file == "" {
 		return Send(Toast{"Nothing was recorded there.", Info})
 	}
-	exec := a.env.Run(func(ctx context.Context) tea.Msg {
-		play := func(tty terminal.TTY) error {
-			f, err := os.Open(file)
-			if err != nil {
-				return &session.Error{Op: "replay", Kind: session.FileKind(err), Text: path.Base(file) + " can't be read", Err: err}
-			}
-			defer func() { _ = f.Close() }() // it was only read
-			return terminal.Replay(ctx, f, tty, terminal.ReplayOptions{IdleLimit: 2 * time.Second})
-		}
-		return Exec{Command: &onTerminal{run: play}, Done: func(err error) tea.Msg {
-			if err != nil {
-				return Fail{err}
-			}
-			return nil
-		}}
-	})
-	return tea.Sequence(Send(Verb{"tandem replay --idle-limit 2s " + quoteArgument(file)}), exec)
+	return replay(a.env, file)
 }
 
 // top is how many lines are above the list.

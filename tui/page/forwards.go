@@ -177,7 +177,6 @@ func (f *Forwards) open() tea.Cmd {
 		listen: widget.TextItem(t, "listen on", "", "8080", "a port, or ADDRESS:PORT, or the path of a socket"),
 		target: widget.TextItem(t, "go to", "", "localhost:80", "HOST:PORT as the other side sees it"),
 	}
-	f.items.peer.Hidden = func() bool { return len(f.peers) < 2 }
 	f.items.target.Hidden = func() bool { return f.kind() == forward.Dynamic }
 	form := widget.NewForm(t, f.env.Keys, f.items.peer, f.items.kind, f.items.listen, f.items.target)
 	form.FocusOn(f.items.listen)

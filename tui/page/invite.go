@@ -32,7 +32,7 @@ type Invite struct {
 	width, height int
 }
 
-type inviteKeys struct{ end, kick, qr, terminal key.Binding }
+type inviteKeys struct{ end, kick, qr, terminal, play key.Binding }
 
 // NewInvite shows a session.
 func NewInvite(env Env, share node.ShareStatus) *Invite {
@@ -40,7 +40,7 @@ func NewInvite(env Env, share node.ShareStatus) *Invite {
 		env: env, share: share, now: env.Now, list: widget.NewList(env.Keys),
 		keys: inviteKeys{
 			end: theme.Bind("end session", "E"), kick: theme.Bind("send away", "K"), qr: theme.Bind("QR code", "c"),
-			terminal: theme.Bind("your window on it", "w"),
+			terminal: theme.Bind("your window on it", "w"), play: theme.Bind("play the recording", "p"),
 		},
 	}
 	v.list.SetLength(len(share.Guests))
@@ -110,6 +110,8 @@ func (v *Invite) key(msg tea.KeyMsg) tea.Cmd {
 		v.onlyQR = false
 	case key.Matches(msg, v.keys.terminal):
 		return v.terminal()
+	case key.Matches(msg, v.keys.play) && v.share.Recording != "":
+		return replay(v.env, v.share.Recording)
 	default:
 		v.list.Update(msg)
 	}
@@ -292,7 +294,11 @@ func (v *Invite) invitation(width, height int, withQR bool) []string {
 	var lines []string
 	add := func(more ...string) { lines = append(lines, more...) }
 	if v.over {
-		return []string{"", t.Title.Render("This session has ended."), "", "Everything it granted has ended with it."}
+		lines := []string{"", t.Title.Render("This session has ended."), "", "Everything it granted has ended with it."}
+		if s.Recording != "" {
+			lines = append(append(lines, ""), labelled(t, "recording", 11, []string{widget.Clean(s.Recording)})...)
+		}
+		return lines
 	}
 	if dead := v.dead(); dead != "" {
 		add(t.Title.Render("The code works no more: ") + dead + ".")
@@ -428,6 +434,9 @@ func (v *Invite) Keys() []key.Binding {
 		if v.dead() == "" {
 			keys = append(keys, v.keys.qr)
 		}
+	}
+	if v.share.Recording != "" {
+		keys = append(keys, v.keys.play)
 	}
 	return keys
 }

@@ -37,6 +37,7 @@ type Network struct {
 	lines   int // there were in the last view
 	keys    networkKeys
 	pending bool
+	follow  bool // show the findings as they come, until somebody scrolls
 
 	width, height int
 }
@@ -179,7 +180,7 @@ func (n *Network) key(msg tea.KeyMsg) tea.Cmd {
 		})
 	case key.Matches(msg, n.keys.doctor) && !n.pending:
 		x, look := new(examination), n.env.Doctor
-		n.pending, n.doctor, n.found = true, x, nil
+		n.pending, n.doctor, n.found, n.follow = true, x, nil, true
 		return tea.Batch(Send(Verb{"tandem doctor"}), n.env.Run(func(ctx context.Context) tea.Msg { return examined{n, look(ctx, x.add)} }))
 	case key.Matches(msg, keys.Up):
 		n.scroll(-1)
@@ -190,14 +191,17 @@ func (n *Network) key(msg tea.KeyMsg) tea.Cmd {
 	case key.Matches(msg, keys.PageDown):
 		n.scroll(n.height)
 	case key.Matches(msg, keys.Top):
-		n.offset = 0
+		n.offset, n.follow = 0, false
 	case key.Matches(msg, keys.Bottom):
 		n.scroll(n.lines)
 	}
 	return nil
 }
 
-func (n *Network) scroll(by int) { n.offset = max(0, min(n.offset+by, n.lines-n.height)) }
+func (n *Network) scroll(by int) {
+	n.follow = n.follow && by == 0
+	n.offset = max(0, min(n.offset+by, n.lines-n.height))
+}
 
 // take adds what a State says to the graphs.
 func (n *Network) take(s State) {
@@ -252,8 +256,12 @@ func (n *Network) View() string {
 	} else {
 		lines = append(lines, n.sessions()...)
 	}
+	findings := len(lines)
 	lines = append(lines, n.findings()...)
 	n.lines = len(lines)
+	if n.follow {
+		n.offset = findings + 1
+	}
 	n.scroll(0)
 	t := n.env.Theme
 	shown := make([]string, 0, n.height)

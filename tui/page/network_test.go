@@ -133,3 +133,17 @@ func TestNetworkDoctor(t *testing.T) {
 		return slices.ContainsFunc(w.Said(), func(m tea.Msg) bool { _, failed := m.(page.Fail); return failed })
 	})
 }
+
+// What the doctor finds comes into sight in a window that has no room for all.
+func TestDoctorComesIntoSight(t *testing.T) {
+	b := routed()
+	f, _ := run(t, b, func(env page.Env) page.Page {
+		env.Doctor = func(_ context.Context, each func(page.Finding)) error {
+			each(page.Finding{Check: "ipv4", OK: true, Found: "192.0.2.7"})
+			return nil
+		}
+		return page.NewNetwork(env, page.Subject{Peer: b.Has.Peers[0]})
+	})
+	f.Send(tea.WindowSizeMsg{Width: 80, Height: 12}).Wait("more lines: down").Keys("d").Wait("This network", "192.0.2.7").Gone("path ")
+	f.Keys("home").Wait("direct: no relay").Gone("This network")
+}

@@ -198,6 +198,20 @@ func TestQRTakesTheWindow(t *testing.T) {
 	}
 }
 
+// The recording of a session is played from its page, also when it has ended.
+func TestPlayRecordingOfSession(t *testing.T) {
+	b := tuitest.Busy()
+	b.Has.Shares[0].Recording, b.Has.Shares[0].Recorded = "/rec/one.cast", node.RecordedOrNothing
+	share := b.Has.Shares[0]
+	f, w := run(t, b, func(env page.Env) page.Page { return page.NewInvite(env, share) })
+	f.Wait("/rec/one.cast", "the terminal ends with it").Keys("E", "E").Until("it has ended", func() bool { return slices.Contains(b.Calls(), "end s1") })
+	f.Send(tuitest.State(t, b)).Wait("This session has ended.", "/rec/one.cast").Keys("p")
+	f.Until("it is played", func() bool {
+		return slices.ContainsFunc(w.Said(), func(m tea.Msg) bool { _, exec := m.(page.Exec); return exec })
+	})
+	says(f, w, page.Verb{Text: "tandem replay --idle-limit 2s /rec/one.cast"})
+}
+
 // A share of another window is told from those that end with this node.
 func TestShareInAnotherWindow(t *testing.T) {
 	b := tuitest.Busy()

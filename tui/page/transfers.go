@@ -387,8 +387,11 @@ func (t *TransfersPage) remark(s background.Status) string {
 // describeSaved is how much did not have to travel.
 func describeSaved(s background.Status) string {
 	var parts []string
-	if s.Total.Bytes > 0 && s.Total.Wire > 0 && s.Total.Wire < s.Total.Bytes {
-		parts = append(parts, fmt.Sprintf("%s travelled, %s saved", widget.Bytes(uint64(s.Total.Wire)), widget.Bytes(uint64(s.Total.Bytes-s.Total.Wire))))
+	if saved := s.Total.Bytes - s.Total.Resumed - s.Total.Wire; s.Total.Wire > 0 && saved > s.Total.Bytes/100 {
+		parts = append(parts, fmt.Sprintf("%s travelled, %s saved", widget.Bytes(uint64(s.Total.Wire)), widget.Bytes(uint64(saved))))
+	}
+	if s.Total.Resumed > 0 {
+		parts = append(parts, widget.Bytes(uint64(s.Total.Resumed))+" had arrived before")
 	}
 	if s.Total.Same > 0 {
 		parts = append(parts, fmt.Sprintf("%d there already", s.Total.Same))
