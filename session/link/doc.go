@@ -267,7 +267,9 @@
 //	       uint32  the message's number
 //	       1 byte or more, the message
 //	ack    0, 2
-//	       uint32  the largest number that has arrived
+//	       uint32  the largest number that has arrived, or, when a packet has come so
+//	               late that this would not tell of it, the largest of those behind it
+//	               without a gap
 //	       uint32  how long ago that was, in microseconds
 //	       1, 3, … or 63 uint16, none of them 0: how many packets have arrived up to
 //	               that number without a gap, how many are missing before those, how
@@ -279,11 +281,10 @@
 // Others are dropped, as are all before the lane is confirmed. A packet that is none of
 // these, and an acknowledgement of a number that was not sent, end the lane. The
 // receiver acknowledges every eighth packet, each that comes out of order, and the
-// others within 5 ms. A packet is lost when one that was sent later by an eighth of
-// the least round trip (2 to 30 ms) has arrived, or when nothing is acknowledged for
-// a round trip, four times its variation and 10 ms, at least 50 ms: then the oldest
-// one is. That time doubles with each silence, up to a second. What is lost goes
-// ahead of what is new, by whichever lane has least under way. A lane with two silences
+// others within 5 ms. It remembers the last 512 runs of packets without a gap. A packet
+// is lost when one that was sent noticeably later has arrived, or after a silence
+// (package pace). What is lost goes ahead of what is new, by whichever lane has least
+// under way. A lane with two silences
 // in a row is not used, and what is under way on it goes by others, while those have
 // none.
 //

@@ -253,6 +253,7 @@ func (ls *lanes) acknowledged(l *lane, a *pace.Ack, now time.Time) (ok bool) {
 	bytes := 0
 	rtt, ok := l.flight.Acknowledge(a, now, func(p pace.Packet[cargo]) {
 		bytes += p.Size
+		ls.control.Took(p.Age(now))
 		if p.Item.st != nil {
 			p.Item.st.underWay.Add(-1)
 		} else {

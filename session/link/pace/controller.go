@@ -24,6 +24,8 @@ const (
 	// spreadOwn is by how much round trips may differ because of ourselves, or because
 	// the machine is busy.
 	spreadOwn = 15 * time.Millisecond
+	// spreadMost is as much as is believed.
+	spreadMost = 2 * time.Second
 	// queueSteep of queue beyond that take away all of the rate, but no more of it
 	// than leastGain leaves.
 	queueSteep = 400 * time.Millisecond
@@ -41,6 +43,11 @@ const (
 	grownGain    = 1.05 // after a probe that found so much more, another one follows
 	// upQueue is the queue that probing may make, as time.
 	upQueue = 12 * time.Millisecond
+	upTime  = time.Duration(float64(upQueue) / (upGain - 1))
+	// patience is how many round trips in a row without a queue make the next probe a
+	// long one; each that finds nothing doubles it, up to mostPatience.
+	patience     = cruiseRounds
+	mostPatience = 96
 
 	probeLeast = 20 * time.Millisecond // of a probe, and of what follows it
 
@@ -109,6 +116,10 @@ type Controller struct {
 	round    mark    // when the present round trip began
 	roundEnd uint64  // this much of what was sent is gone when it ends
 	probed   float64 // the rate before a probe
+	before   history // and before earlier ones
+	calm     int     // round trips in a row without a queue
+	patience int     // how many of them make a probe a long one
+	long     bool    // the present one is
 	starting starting
 	slow     streak // that took twice the least
 	filled   streak // with a queue, in a cruise
@@ -118,8 +129,8 @@ type Controller struct {
 	measured  time.Duration // the least of the present one
 	lowest    time.Duration // the least in this round trip; 0 if there was none
 	lately    time.Duration // the least in the one before
-	trips     meanTrip      // of this round trip
-	spread    time.Duration // by how much round trips differ by themselves: their mean beyond their least
+	took      tally         // by the packets of this round trip
+	spread    time.Duration // by how much packets take longer than the fastest, by themselves
 	near      time.Time     // when a round trip was near the least
 	nearRate  float64       // the most since then
 	cruising  time.Duration
@@ -134,7 +145,7 @@ func New(config Config, now time.Time) *Controller {
 	if config.Random == nil {
 		config.Random = rand.Float64
 	}
-	return &Controller{config: config, since: now, near: now, round: mark{at: now}, next: now}
+	return &Controller{config: config, since: now, near: now, round: mark{at: now}, next: now, patience: patience}
 }
 
 // Forget starts again: the path is another one. What is outstanding stays.
@@ -162,9 +173,17 @@ func (c *Controller) RoundTrip(rtt time.Duration, now time.Time) {
 			*least = rtt
 		}
 	}
-	c.trips.sum, c.trips.n = c.trips.sum+rtt, c.trips.n+1
 	c.starting.trip(rtt, c.best, c.spread, now)
 }
+
+// Took takes how long a packet took until it was acknowledged. Round trips are of those
+// that come first; this is of all.
+func (c *Controller) Took(d time.Duration) { c.took = tally{c.took.sum + d, c.took.n + 1} }
+
+// tally adds up durations.
+type tally struct{ sum, n time.Duration }
+
+func (t tally) mean() time.Duration { return t.sum / max(t.n, 1) }
 
 // Sent notes that n bytes have left.
 func (c *Controller) Sent(n int, now time.Time) {
@@ -241,7 +260,7 @@ type mark struct {
 // begin begins a round trip: it ends when all that is sent now is gone.
 func (c *Controller) begin(now time.Time) {
 	c.round, c.roundEnd, c.lowest = mark{now, c.delivered, c.gone()}, c.sent, 0
-	c.trips = meanTrip{}
+	c.took = tally{}
 }
 
 // endRound looks at the round trip that has ended.
@@ -253,7 +272,11 @@ func (c *Controller) endRound(now time.Time) {
 	}
 	if c.lowest != 0 {
 		c.lately = c.lowest
-		c.spread += (c.trips.sum/c.trips.n - c.lowest - c.spread) / 4
+		spread := min(max(c.took.mean()-c.lowest-AckDelay, 0), spreadMost)
+		c.spread += (spread - c.spread) / 4
+		if c.starting.full == 0 { // the first round trip
+			c.spread = spread
+		}
 	}
 	c.nearRate = max(c.nearRate, c.rates.max())
 	least := c.least()
@@ -266,25 +289,31 @@ func (c *Controller) endRound(now time.Time) {
 		c.rates.reset(c.filled.most) // with a queue all the time, it was no more than that
 		c.filled = streak{}
 	}
+	c.calm++
+	if limited || c.queue() > queueHigh || c.phase == start || c.starting.doubt > 0 {
+		c.calm = 0
+	}
 	c.doubt(rate, now)
 	c.begin(now)
 }
-
-// meanTrip adds up round trips.
-type meanTrip struct{ sum, n time.Duration }
 
 // queue is what round trips lately took beyond the least.
 func (c *Controller) queue() time.Duration {
 	return c.beyond(c.lately)
 }
 
+// jitter is by how much packets take longer than the fastest where that is the path's
+// doing.
+func (c *Controller) jitter() time.Duration {
+	if c.spread <= max(spreadOwn, c.least()/8) {
+		return 0
+	}
+	return c.spread
+}
+
 // beyond is what a round trip took beyond the least, less what may be chance.
 func (c *Controller) beyond(rtt time.Duration) time.Duration {
-	chance := min(c.least()/16, queueDoubt)
-	if c.spread > spreadOwn {
-		chance += c.spread
-	}
-	return rtt - c.least() - chance
+	return rtt - c.least() - min(c.least()/16, queueDoubt) - c.jitter()
 }
 
 // streak is how many round trips in a row were of a kind, and the most that was
@@ -304,7 +333,7 @@ func (s *streak) add(ok bool, rate float64) int {
 }
 
 // span is over how long the rate is measured.
-func (c *Controller) span() time.Duration { return max(c.best, rateLeast) }
+func (c *Controller) span() time.Duration { return max(c.best+c.jitter(), rateLeast) }
 
 func (c *Controller) enter(p phase, now time.Time) {
 	c.phase, c.since = p, now
@@ -330,13 +359,28 @@ func (c *Controller) step(now time.Time) {
 		if far := now.Sub(c.near); far > rttWindow || far > rttDoubt && c.rates.max() < c.nearRate/2 {
 			c.enter(measure, now)
 		} else if in > c.cruising || in > c.span() && c.rates.max() > c.probed*grownGain {
+			grown := c.before.grown(c.rates.max()) && c.queue() < queueHigh
+			if c.long && c.rates.max() <= c.probed*grownGain {
+				c.patience, c.calm = min(2*c.patience, mostPatience), 0
+			} else if c.long {
+				c.patience = patience
+			}
 			c.probed = c.rates.max()
 			c.rates.turn(now)
 			c.bursts.turn(now)
-			c.enter(up, now)
+			c.long = c.calm >= c.patience
+			if grown {
+				c.enter(start, now)
+			} else {
+				c.enter(up, now)
+			}
 		}
 	case up:
-		if float64(in)*(upGain-1) > float64(upQueue) || in > max(least, probeLeast) {
+		most := upTime
+		if c.long {
+			most = c.span()
+		}
+		if in > min(most, max(c.span(), probeLeast)) || c.long && c.beyond(c.starting.last) > upQueue {
 			c.enter(down, now)
 		}
 	case down:
@@ -383,7 +427,7 @@ func (c *Controller) pacing() float64 {
 		return rate * downGain
 	case cruise:
 		queue := c.queue()
-		if c.least() > 2*rateLeast && c.spread <= spreadOwn { // a round trip ago is long ago
+		if c.least() > 2*rateLeast && c.jitter() == 0 { // a round trip ago is long ago
 			queue = c.beyond(c.starting.recent)
 		}
 		switch {

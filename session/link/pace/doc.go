@@ -15,7 +15,7 @@
 //	start    sends at 2.77 times the rate measured with twice the product outstanding,
 //	         but at 640 KiB/s and with 64 KiB at least, until there is a queue, or the
 //	         rate has not grown by a quarter in three round trips, or in one in which a
-//	         tenth of what was sent is lost
+//	         quarter of what was sent is lost
 //	drain    sends at 0.35 times the rate until no more than the product is
 //	         outstanding
 //	cruise   sends at 1.02 times the rate while round trips show no queue, at 0.97
@@ -24,7 +24,9 @@
 //	         product outstanding; every six round trips, and no more often than four
 //	         times a second, it probes
 //	up       sends at 1.25 times the rate for a round trip, with twice the product
-//	         outstanding at most, but no longer than it takes to queue 12 ms
+//	         outstanding at most, but no longer than it takes to queue 12 ms; after six
+//	         round trips without a queue until there is one of 12 ms, and if that finds
+//	         nothing after twelve the next time, and so on up to 96
 //	down     sends at 0.75 times the rate for a round trip, or until no more than
 //	         the product is outstanding; if the probe found a twentieth more, the next
 //	         one follows soon
@@ -57,10 +59,12 @@
 // the most measured in those counts alone. What was measured while there was too
 // little to send counts only where it is more. The queue is what the least round trip
 // of those measured in the last one took beyond the least of all, less a sixteenth, or
-// 6 ms if that is less, and less the spread where that is more than 15 ms. A cruise over
-// more than 100 ms takes the lesser of the last two looks (as the start does) instead.
-// The spread is the mean of round trips beyond the least in each, smoothed: by so much
-// they differ by themselves.
+// 6 ms if that is less, and less the spread where that is more than 15 ms and an eighth
+// of the least. A cruise over more than 100 ms takes the lesser of the last two looks (as
+// the start does) instead.
+// The spread is by how much packets take longer, until they are acknowledged, than the
+// least round trip of the same time, on average, less the 5 ms that acknowledgements may
+// wait: by so much they differ by themselves.
 //
 // Beside the product, what the rate makes of the spread may be outstanding, and 4 ms of
 // the rate and eight packets, or as much as acknowledgements have lately come in bursts,

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -165,5 +166,85 @@ func TestReceipts(t *testing.T) {
 	}
 	if got := r.Ack(now); len(got.Runs) != MaxRuns || got.Largest != 1998 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Whatever comes, however late, is told at once.
+func TestLateReceipts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Unix(1e9, 0)
+		var r Receipts
+		depth := rapid.IntRange(1, keptRuns).Draw(t, "depth")
+		var way []uint32
+		for n := range uint32(2 * depth) {
+			way = append(way, n)
+		}
+		for len(way) > 0 {
+			i := rapid.IntRange(0, min(depth, len(way))-1).Draw(t, "which")
+			number := way[i]
+			way = append(way[:i], way[i+1:]...)
+			r.Add(number, now)
+			a := r.Ack(now)
+			told := false
+			a.runs(0, func(from, to uint32) {
+				told = told || number >= from && number <= to
+				for n := from; n <= to; n++ {
+					if slices.Contains(way, n) {
+						t.Fatalf("%d is told in %+v and did not come", n, a)
+					}
+				}
+			})
+			if !told {
+				t.Fatalf("%d is not told in %+v", number, a)
+			}
+		}
+	})
+}
+
+// A packet that comes after it was given up shows how much later others may come.
+func TestLatePackets(t *testing.T) {
+	const ms = time.Millisecond
+	now := time.Unix(1e9, 0)
+	var f Flight[int]
+	for i := range 20 {
+		f.Send(i, 100, now.Add(time.Duration(i)*5*ms))
+	}
+	at := func(d time.Duration) time.Time { return now.Add(100*ms + d) }
+	var lost []int
+	note := func(p Packet[int]) { lost = append(lost, p.Item) }
+	acked := func(Packet[int]) {}
+	f.Acknowledge(&Ack{Largest: 1, Runs: []uint16{1}}, at(5*ms), acked)
+	f.Acknowledge(&Ack{Largest: 10, Runs: []uint16{10}}, at(50*ms), acked)
+	if f.Lost(at(50*ms), note); !reflect.DeepEqual(lost, []int{0}) {
+		t.Fatalf("%v are lost, want the first", lost)
+	}
+	f.Acknowledge(&Ack{Largest: 0, Runs: []uint16{1}}, at(51*ms), acked) // 50 ms late
+	f.Acknowledge(&Ack{Largest: 19, Runs: []uint16{8}}, at(95*ms), acked)
+	if f.Lost(at(95*ms), note); len(lost) != 1 {
+		t.Errorf("%v are lost, although as late ones have come", lost)
+	}
+	// That is forgotten in the end.
+	f.tardy(f.newest, at(2*lateMemory))
+	f.tardy(f.newest, at(4*lateMemory))
+	if f.Lost(at(4*lateMemory), note); len(lost) < 2 || lost[1] != 11 {
+		t.Errorf("%v are lost", lost)
+	}
+}
+
+// When nothing comes any more, all is lost soon, and not one after the other.
+func TestSilence(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var f Flight[int]
+	for i := range 100 {
+		f.Send(i, 100, now)
+	}
+	lost := 0
+	for next := now; !next.IsZero(); next = f.Lost(next, func(Packet[int]) { lost++ }) {
+		if next.After(now.Add(5 * time.Second)) {
+			t.Fatalf("%d are lost after %v", lost, next.Sub(now))
+		}
+	}
+	if lost != 100 || f.Bytes() != 0 {
+		t.Errorf("%d are lost, %d bytes under way", lost, f.Bytes())
 	}
 }

@@ -16,6 +16,7 @@ type path struct {
 	queue  int           // bytes that wait at most
 	loss   float64
 	jitter time.Duration // of each packet, in both directions; they stay in order
+	free   bool          // they overtake each other instead
 	busy   time.Duration // for so long, each peer at times does nothing
 }
 
@@ -98,8 +99,11 @@ func (s *sim) transmit(bytes int, arrive func()) {
 // arrive calls do after the way of a packet, which begins in a while.
 func (s *sim) arrive(direction int, in time.Duration, do func()) {
 	at := s.now + in + s.path.rtt/2 + time.Duration(s.random.Float64()*float64(s.path.jitter))
-	s.last[direction] = max(s.last[direction], at)
-	s.after(s.last[direction]-s.now, do)
+	if !s.path.free {
+		at = max(s.last[direction], at)
+	}
+	s.last[direction] = at
+	s.after(at-s.now, do)
 }
 
 // busy is for how long a peer does nothing now.
@@ -115,23 +119,29 @@ type sender struct {
 	sim     *sim
 	control *Controller
 	lanes   [simLanes]simLane
-	again   []int // sizes of packets that were lost
-	left    int   // bytes not sent yet
-	arrived int   // bytes
-	over    int   // packets that found more than the cap outstanding
+	again   []parcel // that were lost
+	left    int      // bytes not sent yet
+	arrived int      // bytes
+	twice   int      // of those, that had arrived already
+	over    int      // packets that found more than the cap outstanding
+	parcels int      // how many were sent
+	got     map[int]bool
 	done    time.Duration
 
 	awake time.Duration // when pump runs next; what comes in between waits
 }
 
+// parcel is what a packet carries.
+type parcel struct{ id, size int }
+
 type simLane struct {
-	flight   Flight[int]
+	flight   Flight[parcel]
 	receipts Receipts
 	idle     time.Duration // the receiver does nothing until then
 }
 
 func (s *sim) sender(bytes int) *sender {
-	f := &sender{sim: s, control: New(Config{Packet: simPacket, Random: s.random.Float64}, s.clock()), left: bytes}
+	f := &sender{sim: s, control: New(Config{Packet: simPacket, Random: s.random.Float64}, s.clock()), left: bytes, got: make(map[int]bool)}
 	f.control.Expect(s.path.rtt) // as another connection has measured it
 	f.wake(0)
 	return f
@@ -152,7 +162,7 @@ func (f *sender) wake(in time.Duration) {
 	})
 }
 
-func (f *sender) lost(p Packet[int]) {
+func (f *sender) lost(p Packet[parcel]) {
 	f.control.Lost(p.Size)
 	f.again = append(f.again, p.Item)
 }
@@ -165,10 +175,11 @@ func (f *sender) pump() {
 		}
 	}
 	for f.left > 0 || len(f.again) > 0 {
-		n := min(simPacket, f.left)
+		p := parcel{f.parcels, min(simPacket, f.left)}
 		if len(f.again) > 0 {
-			n = f.again[0]
+			p = f.again[0]
 		}
+		n := p.size
 		if pause := f.control.Wait(n, f.sim.clock()); pause > 0 {
 			wait = min(wait, pause)
 			break
@@ -177,6 +188,7 @@ func (f *sender) pump() {
 			f.again = f.again[1:]
 		} else {
 			f.left -= n
+			f.parcels++
 		}
 		lane := &f.lanes[0]
 		outstanding := 0
@@ -190,21 +202,25 @@ func (f *sender) pump() {
 			f.over++
 		}
 		number := lane.flight.Next()
-		lane.flight.Send(n, n, f.sim.clock())
+		lane.flight.Send(p, n, f.sim.clock())
 		f.control.Sent(n, f.sim.clock())
-		f.sim.transmit(n+simOverhead, func() { f.receive(lane, number, n) })
+		f.sim.transmit(n+simOverhead, func() { f.receive(lane, number, p) })
 	}
 	// Sleep is not exact.
 	f.wake(wait + f.sim.busy() + time.Duration(f.sim.random.Int64N(int64(time.Millisecond))))
 }
 
 // receive is the other end of a lane.
-func (f *sender) receive(lane *simLane, number uint32, n int) {
+func (f *sender) receive(lane *simLane, number uint32, p parcel) {
 	if lane.idle <= f.sim.now {
 		lane.idle = f.sim.now + f.sim.busy()
 	}
 	f.sim.after(max(0, lane.idle-f.sim.now), func() {
-		f.arrived += n
+		f.arrived += p.size
+		if f.got[p.id] {
+			f.twice += p.size
+		}
+		f.got[p.id] = true
 		if lane.receipts.Add(number, f.sim.clock()) {
 			f.acknowledge(lane)
 			return
@@ -225,7 +241,10 @@ func (f *sender) acknowledge(lane *simLane) {
 	f.sim.arrive(1, 0, func() {
 		bytes := 0
 		now := f.sim.clock()
-		rtt, ok := lane.flight.Acknowledge(&a, now, func(p Packet[int]) { bytes += p.Size })
+		rtt, ok := lane.flight.Acknowledge(&a, now, func(p Packet[parcel]) {
+			bytes += p.Size
+			f.control.Took(p.Age(now))
+		})
 		if !ok {
 			f.sim.t.Error("a false acknowledgement")
 		}

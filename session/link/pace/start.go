@@ -13,7 +13,7 @@ const (
 	startTrips      = 4
 	// startLoss of what was sent, in a round trip without growth, ends the start as
 	// well: queues may be short.
-	startLoss = 0.1
+	startLoss = 0.25
 	// doubtRounds after a queue has ended the start, more may show that it was none.
 	doubtRounds = 2
 	// fullGrowth in fullRounds round trips is what the rate must grow by, or the
@@ -90,7 +90,7 @@ func (c *Controller) grow(now time.Time) {
 	here := mark{now, c.delivered, c.gone()}
 	s.arrived(here, c.span())
 	c.rates.add(max(c.rates.max(), c.rateSince(s.before(now, c.span()), c.span(), now)))
-	if !s.queue {
+	if !s.queue || s.full == 0 { // in the first round trip, nothing is known of their spread
 		return
 	}
 	// What arrives while there is a queue comes as fast as the path goes; over the
@@ -123,6 +123,23 @@ func (c *Controller) doubt(rate float64, now time.Time) {
 func (c *Controller) rateSince(m mark, span time.Duration, now time.Time) float64 {
 	took := max(now.Sub(m.at), c.departed.when(c.gone()).Sub(c.departed.when(m.gone)), span)
 	return float64(c.delivered-m.delivered) / took.Seconds()
+}
+
+// history is the rate before each of the last probes, the newest first; 0 for those
+// before the start has ended.
+type history [4]float64
+
+// grown notes a rate, and says whether probing has found so much in a few steps that
+// the start finds the rest sooner.
+func (h *history) grown(rate float64) bool {
+	first := h[len(h)-1]
+	copy(h[1:], h[:])
+	h[0] = rate
+	if first == 0 || rate < first*fullGrowth {
+		return false
+	}
+	*h = history{}
+	return true
 }
 
 // checkStart ends the start when the rate no longer grows, at the end of a round trip.

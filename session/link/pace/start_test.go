@@ -18,17 +18,17 @@ func TestStart(t *testing.T) {
 		queued  time.Duration // how long there are 30 ms or more
 		dropped int
 	}{
-		{path{rate: 20e6, rtt: 300 * ms, queue: 250e3}, 1300 * ms, 110 * ms, 1200 * ms, 400},
-		{path{rate: 20e6, rtt: 300 * ms, queue: 1500e3}, 1300 * ms, 300 * ms, 900 * ms, 0},
-		{path{rate: 20e6, rtt: 300 * ms, queue: 250e3, loss: 0.01}, 1300 * ms, 110 * ms, 800 * ms, 400},
-		{path{rate: 20e6, rtt: 300 * ms, queue: 250e3, loss: 0.05}, 1300 * ms, 110 * ms, 800 * ms, 400},
+		{path{rate: 20e6, rtt: 300 * ms, queue: 250e3}, 1300 * ms, 110 * ms, 1500 * ms, 400},
+		{path{rate: 20e6, rtt: 300 * ms, queue: 1500e3}, 1300 * ms, 330 * ms, 900 * ms, 0},
+		{path{rate: 20e6, rtt: 300 * ms, queue: 250e3, loss: 0.01}, 1300 * ms, 110 * ms, 1100 * ms, 400},
+		{path{rate: 20e6, rtt: 300 * ms, queue: 250e3, loss: 0.05}, 1300 * ms, 110 * ms, 1100 * ms, 400},
 		{path{rate: 20e6, rtt: 300 * ms, queue: 10e3}, 1500 * ms, 10 * ms, 0, 2000},
 		{path{rate: 100e6, rtt: 50 * ms, queue: 6250e3}, 350 * ms, 65 * ms, 150 * ms, 0},
 		{path{rate: 100e6, rtt: 50 * ms, queue: 1250e3, loss: 0.03}, 350 * ms, 65 * ms, 150 * ms, 0},
 		{path{rate: 10e6, rtt: 20 * ms, queue: 125e3}, 150 * ms, 40 * ms, 150 * ms, 0},
 		{path{rate: 1000e6, rtt: 20 * ms, queue: 12500e3}, 300 * ms, 35 * ms, 50 * ms, 0},
 		// What looks like a queue is none: the start goes on.
-		{path{rate: 50e6, rtt: 50 * ms, queue: 300e3, jitter: 20 * ms}, 700 * ms, 50 * ms, 150 * ms, 100},
+		{path{rate: 50e6, rtt: 50 * ms, queue: 300e3, jitter: 20 * ms}, 700 * ms, 50 * ms, 200 * ms, 200},
 	} {
 		p := c.path
 		t.Run(fmt.Sprintf("%.0fMbit-%v-%.1f%%-jitter-%v-%dkB", p.rate/1e6, p.rtt, p.loss*100, p.jitter, p.queue/1000), func(t *testing.T) {
