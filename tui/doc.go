@@ -15,7 +15,8 @@
 //	status   a toast, an error, or the verb that does the same as the page
 //	footer   the keys of the page, then the root's
 //
-// The body is clipped to its size whatever a page returns. Below 40 by 10 there is
+// The body is clipped to its size whatever a page returns. A page may take the whole
+// window for a while, as a QR code does. Below 40 by 10 there is
 // a line that says so, and the keys still work. Lines that have changed are drawn at
 // once, 200 times a second at most, and less often where the terminal takes its time.
 //

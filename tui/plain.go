@@ -37,12 +37,12 @@ func (p *plain) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	key, _ := msg.(tea.KeyMsg)
 	typing, before := p.typing(), ""
 	if typing && key.Type == tea.KeySpace {
-		before = strings.Join(textLines(p.root.View()), "\n")
+		before = p.letters()
 	}
 	_, cmd := p.root.Update(msg)
 	if typing && p.typing() && p.printer.echoes(key) {
 		// A space is for choices as well, where there is something to see.
-		if before == "" || before == strings.Join(textLines(p.root.View()), "\n") {
+		if before == "" || before == p.letters() {
 			return p, tea.Batch(cmd, p.printer.echo(key))
 		}
 	}
@@ -63,6 +63,11 @@ func (p *plain) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	p.shown, p.title, p.over, p.toast, p.answers = lines, title, p.root.over, toast, answers
 	return p, tea.Batch(cmd, p.printer.print(print))
+}
+
+// letters are what a window shows, less blanks and the cursor.
+func (p *plain) letters() string {
+	return strings.NewReplacer(" ", "", "|", "").Replace(strings.Join(textLines(p.root.View()), ""))
 }
 
 // typing reports whether letters go into a text.

@@ -100,7 +100,7 @@ func TestPlain(t *testing.T) {
 			text  string
 			times int
 			key   string
-		}{{"Sessions (1)", 1, "n"}, {"What do you share?", 1, "\t"}, {"> guests [watch and type]", 1, "\t"}, {"> program", 1, "bas\x7fsh"}, {"bas\b \bsh", 1, "\t"}, {"\r\n> recording", 1, "\x1b"}, {"Sessions (1)", 2, "q"}, {"Quit?", 1, "Y"}} {
+		}{{"Sessions (1)", 1, "n"}, {"What do you share?", 1, "\t"}, {"> guests [watch and type]", 1, "\t"}, {"> program", 1, "bas\x7fsh -l"}, {"bas\b \bsh -l", 1, "\t"}, {"\r\n> recording", 1, "\x1b"}, {"Sessions (1)", 2, "q"}, {"Quit?", 1, "Y"}} {
 			for strings.Count(s.said.String(), step.text) < step.times && ctx.Err() == nil {
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -114,7 +114,7 @@ func TestPlain(t *testing.T) {
 	if strings.ContainsRune(said, 0x1b) {
 		t.Errorf("sequences are printed: %q", said)
 	}
-	if strings.Contains(said, "> program b") || !strings.Contains(said, "program bash") {
+	if strings.Contains(said, "> program b") || !strings.Contains(said, "program bash -l") {
 		t.Errorf("what is typed should be echoed, and the line come once it is there:\n%s", said)
 	}
 	if n := strings.Count(said, "What do you share?"); n != 1 {
