@@ -166,13 +166,21 @@ func (d *driven) act(b byte, arguments []byte, text string) {
 		d.send(tea.MouseMsg{X: x, Y: y, Button: tea.MouseButton(x % 8), Action: tea.MouseAction(y % 3)})
 	case 0x82:
 		d.b.Script(func(a *tuitest.Answers) {
+			if a.Peers = slices.Clone(a.Peers); len(a.Peers) == 0 {
+				a.Peers = tuitest.Peers(2, 1)
+			}
 			a.Self.Peer.Name, a.Peers[0].Alias, a.Peers[0].Peer.Name, a.Peers[0].Path = text, text, text, path
+			a.Peers[0].Candidates = &session.Candidates{
+				Local: []session.Endpoint{path.Local}, Remote: []session.Endpoint{path.Remote},
+				Pairs: []session.Pair{{Local: path.Local, Remote: path.Remote, State: session.PairState(text), Checks: 1 << 60}},
+			}
+			a.Peers[0].Lanes = []session.Lane{{Kind: session.LaneKind(text), Remote: path.Remote, Sent: uint64(x) << 50}}
 			a.Requests = []node.Request{tuitest.Request(text, 7, text, "s1"), {
 				ID: "push", Kind: node.RequestPush, Share: "s1", Guest: node.Guest{Peer: peer, Words: []string{text}},
 				Push: &node.Push{Folder: text, Files: x, Bytes: 1 << 50, Items: []folder.Pushed{{Path: text, Replaces: true, Executable: true}}},
 			}}
 			a.Shares = append(slices.Clone(a.Shares[:min(1, len(a.Shares))]), tuitest.Share("s2", text, tuitest.Guest(5, text)))
-			a.Shares[0].Spent = text
+			a.Shares[0].Spent, a.Shares[0].Recording, a.Shares[0].Recorded, a.Shares[0].Beside = text, text, node.Recorded(text), y%2 == 0
 			a.Activity = []node.AuditEntry{{Seq: 1, Peer: peer.ID, Name: text}}
 		})
 		d.send(page.Refresh{})
