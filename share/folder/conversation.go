@@ -11,9 +11,10 @@ import (
 	"tandem/share/chunk"
 )
 
-// underway is how many files may be flushed to the disk at once for one
-// stream. Disks flush many in hardly more time than one.
-const underway = 32
+// underway is how many files of a tree may be flushed to the disk at once, whoever
+// puts them: disks flush many in hardly more time than one, but each holds a thread,
+// and a small one its content. It is also how many answers of a stream may wait.
+const underway = 128
 
 // conversation is one stream on the side of the server. One goroutine reads
 // requests, does what changes the share, and queues an answer to each; another
@@ -173,9 +174,11 @@ func (c *conversation) handle(ctx context.Context, req request, b *body) *answer
 		var commit func() (reply, error)
 		if commit, a.err = c.put(ctx, req, b); a.err == nil {
 			a.done = make(chan struct{})
+			c.tree.flushing <- struct{}{}
 			go func() { // complete waits for it
 				defer close(a.done)
 				a.rep, a.err = commit()
+				<-c.tree.flushing
 			}()
 		}
 	case opMkdir:

@@ -255,7 +255,8 @@
 // A directory with more than 1048576 entries (MaxEntries) is refused, and a
 // client refuses a listing that is longer in total. To list a directory a server holds at
 // most 131072 of its names (twice maxWindow), and reads one that has more than half of that
-// again for each 65536 that follow. A reply is checked against
+// again for each 65536 that follow. Of all puts to a share, 128 (underway) at a time are
+// flushed to the disk and get their names; those beyond wait, and who sends them. A reply is checked against
 // its request: ids, offsets, sizes, hashes, names and their order. A peer that
 // breaks these rules gets the stream reset with the kind "invalid" or
 // "integrity".

@@ -50,7 +50,7 @@ func (c *Client) Get(ctx context.Context, path, dest string, o Options) (Summary
 		into.sweep(time.Now())
 		g := &get{
 			conn: cn, into: into, tally: t, options: o,
-			slots: make(chan struct{}, underway), offers: make(chan struct{}, 2),
+			offers: make(chan struct{}, 2),
 		}
 		switch {
 		case e.Dir && whole != nil && into.empty():
@@ -119,7 +119,6 @@ type get struct {
 	last    *call // the latest request
 
 	commits sync.WaitGroup
-	slots   chan struct{} // one for each commit that is under way
 	offers  chan struct{} // one for each offer whose reply has not come
 
 	mu        sync.Mutex
@@ -396,9 +395,9 @@ func (g *get) store(ctx context.Context, w wanted, in incoming, b *body, key str
 		}
 		return g.fail(w.at, fileError("get", w.at, err))
 	}
-	g.slots <- struct{}{}
+	g.into.flushing <- struct{}{}
 	g.commits.Go(func() {
-		defer func() { <-g.slots }()
+		defer func() { <-g.into.flushing }()
 		g.commit(ctx, s, in, w.at)
 	})
 	return g.ended()

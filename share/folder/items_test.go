@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 
@@ -55,6 +56,39 @@ func (c *conversation) putBody(t testing.TB, req request, raw []byte) error {
 
 func long(p string) string {
 	return string([]byte{byte(len(p) >> 24), byte(len(p) >> 16), byte(len(p) >> 8), byte(len(p))}) + p
+}
+
+// Where as many files as may are being flushed, the next one waits, whoever puts it, and
+// so does whoever would send more.
+func TestFlushesAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := puttee(t, dir)
+		defer c.end(t)
+		for range underway {
+			c.tree.flushing <- struct{}{}
+		}
+		end, _ := json.Marshal(trailer{Hash: new(chunk.SumOf([]byte("abc")))}) // plain data
+		req := putABC("x")
+		req.Body = true
+		answered := make(chan *answer, 1)
+		go func() {
+			answered <- c.handle(t.Context(), req, &body{r: strings.NewReader(unit(data("abc")) + unit("") + unit(string(end)))})
+		}()
+		synctest.Wait()
+		if len(answered) > 0 {
+			t.Error("it did not wait")
+		}
+		<-c.tree.flushing
+		a := <-answered
+		if <-a.done; a.err != nil {
+			t.Error(a.err)
+		}
+		synctest.Wait()
+		if len(c.tree.flushing) != underway-1 {
+			t.Errorf("%d are being flushed", len(c.tree.flushing))
+		}
+	})
 }
 
 // Whatever items a client sends, a file is what they say, or what it was.

@@ -34,6 +34,7 @@ type tree struct {
 	creating  sync.Mutex // of files that must not be there
 	spellings spellings
 	syncs     *dirSyncs
+	flushing  chan struct{} // filled with one for each file that is being flushed
 
 	mu      sync.Mutex
 	staged  map[string]*use // the partial files in use
@@ -50,7 +51,7 @@ func openTree(dir string, exec bool) (*tree, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]*use), syncs: newDirSyncs()}, nil
+	return &tree{root: root, exec: exec, packer: packer, timing: usualTiming(), staged: make(map[string]*use), syncs: newDirSyncs(), flushing: make(chan struct{}, underway)}, nil
 }
 
 func (t *tree) close() error {

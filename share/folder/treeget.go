@@ -175,10 +175,10 @@ func (r *treeReceiver) file(ctx context.Context, w wanted, b *body) error {
 		r.into = &destination{dir: dir}
 	}
 	into := r.into
-	g.slots <- struct{}{}
+	g.into.flushing <- struct{}{}
 	into.commits.Add(1)
 	g.commits.Go(func() {
-		defer func() { <-g.slots }()
+		defer func() { <-g.into.flushing }()
 		defer into.commits.Done()
 		defer close(h.written)
 		g.place(ctx, w, h.data, name, into.dir)
@@ -258,9 +258,9 @@ func (r *treeReceiver) leave() {
 	}
 	r.into = nil
 	g, at := r.get, r.at
-	g.slots <- struct{}{}
+	g.into.flushing <- struct{}{}
 	g.commits.Go(func() {
-		defer func() { <-g.slots }()
+		defer func() { <-g.into.flushing }()
 		into.commits.Wait()
 		if err := errors.Join(g.into.syncDir(at), into.dir.Close()); err != nil {
 			g.tally.failed(at, fileError("get", at, err))

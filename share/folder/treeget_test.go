@@ -115,7 +115,7 @@ func FuzzTree(f *testing.F) {
 				close(cl.done)
 			}
 		}()
-		g := &get{conn: cn, into: into, tally: newTally(nil), slots: make(chan struct{}, underway)}
+		g := &get{conn: cn, into: into, tally: newTally(nil)}
 		r := treeReceiver{get: g}
 		_ = r.receive(t.Context(), &body{r: bytes.NewReader(in)}) // it may make no sense
 		r.leave()
