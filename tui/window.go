@@ -45,15 +45,20 @@ func (m *root) asASCII(s string) string {
 	}
 	var b strings.Builder
 	b.Grow(len(s))
-	for _, r := range s {
-		switch {
-		case r < 0x80:
-			b.WriteRune(r)
-		case ansi.StringWidth(string(r)) == 2:
-			b.WriteString("??")
-		case ansi.StringWidth(string(r)) == 1:
-			b.WriteByte('?')
+	for len(s) > 0 { // what is laid out as one is replaced as one
+		if s[0] == 0x1b {
+			_, _, n, _ := ansi.DecodeSequence(s, 0, nil)
+			b.WriteString(s[:n])
+			s = s[n:]
+			continue
 		}
+		cluster, width := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
+		if len(cluster) == 1 {
+			b.WriteString(cluster)
+		} else {
+			b.WriteString(strings.Repeat("?", width))
+		}
+		s = s[len(cluster):]
 	}
 	return b.String()
 }

@@ -54,12 +54,15 @@ when you leave; "tandem shells" lists them. Exits as the program did, and with
 					request.Name = name
 					return attach(ctx, io, f, at, request, terminal.Options{Recording: recording})
 				}
+				news, stop := pathNews(ctx, b, peer)
+				defer stop()
+				options := terminal.Options{Recording: recording, Notices: news}
 				request.Named = name
-				err := attach(ctx, io, f, at, request, terminal.Options{Recording: recording})
+				err := attach(ctx, io, f, at, request, options)
 				if name != "" && session.KindOf(err) == session.Denied {
 					// It may be the one terminal that we were granted.
 					request.Name, request.Named = name, ""
-					if granted := attach(ctx, io, f, at, request, terminal.Options{Recording: recording}); session.KindOf(granted) != session.Denied {
+					if granted := attach(ctx, io, f, at, request, options); session.KindOf(granted) != session.Denied {
 						return granted
 					}
 				}
