@@ -169,6 +169,7 @@ func (d *driven) act(b byte, arguments []byte, text string) {
 			if a.Peers = slices.Clone(a.Peers); len(a.Peers) == 0 {
 				a.Peers = tuitest.Peers(2, 1)
 			}
+			a.Peers = tuitest.Busy().Has.Peers
 			a.Self.Peer.Name, a.Peers[0].Alias, a.Peers[0].Peer.Name, a.Peers[0].Path = text, text, text, path
 			a.Peers[0].Candidates = &session.Candidates{
 				Local: []session.Endpoint{path.Local}, Remote: []session.Endpoint{path.Remote},
