@@ -65,6 +65,7 @@ func (v *Invite) Update(msg tea.Msg) (Page, tea.Cmd) {
 	case Tick:
 		v.now = msg.Now
 	case tea.MouseMsg:
+		msg.Y -= v.height - v.guests() + 1
 		v.list.Update(msg)
 	case tea.KeyMsg:
 		return v, v.key(msg)
@@ -231,7 +232,7 @@ func entryFor(env Env, service string) (Entry, bool) {
 // beside both, if there is room.
 func (v *Invite) View() string {
 	t := v.env.Theme
-	guests := max(2, min(len(v.share.Guests)+1, v.height/3))
+	guests := v.guests()
 	room, width := v.height-guests, v.width
 	var qr []string
 	if v.dead() == "" {
@@ -260,6 +261,9 @@ func (v *Invite) View() string {
 	}
 	return widget.Fit(strings.Join(lines, "\n"), v.width, v.height)
 }
+
+// guests is how many lines are for the guests, at the bottom: one says how many.
+func (v *Invite) guests() int { return max(2, min(len(v.share.Guests)+1, v.height/3)) }
 
 // leastInvite is how much room the code takes beside its QR code, in columns.
 const leastInvite = 38

@@ -198,6 +198,20 @@ func TestQRTakesTheWindow(t *testing.T) {
 	}
 }
 
+// Who is clicked is who is sent away.
+func TestClickOnAGuest(t *testing.T) {
+	b := tuitest.Busy()
+	share := tuitest.Share("s1", "project", tuitest.Guest(1, "anna"), tuitest.Guest(2, "bert"), tuitest.Guest(3, "carl"))
+	f, _ := run(t, b, func(env page.Env) page.Page { return page.NewInvite(env, share) })
+	f.Wait("carl")
+	for y, line := range strings.Split(f.View(), "\n") {
+		if strings.Contains(line, "bert") {
+			f.Send(tea.MouseMsg{X: 5, Y: y, Button: tea.MouseButtonLeft, Action: tea.MouseActionPress})
+		}
+	}
+	f.Keys("K").Until("bert is sent away", func() bool { return slices.Contains(b.Calls(), "dismiss "+tuitest.ID(2).String()) })
+}
+
 // The recording of a session is played from its page, also when it has ended.
 func TestPlayRecordingOfSession(t *testing.T) {
 	b := tuitest.Busy()
