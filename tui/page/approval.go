@@ -266,7 +266,10 @@ func (a *Approval) invitation() string {
 			parts = append(parts, t.Key.Render(b.Help().Key)+" "+b.Help().Desc)
 		}
 	}
-	return strings.Join(parts, "   ")
+	if line := strings.Join(parts, "   "); widget.Width(line) <= a.width-4 {
+		return line
+	}
+	return strings.Join(parts, "  ")
 }
 
 // SetSize sets the size of the page.

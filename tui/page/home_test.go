@@ -110,3 +110,12 @@ func ticking(f *tuitest.Flow, texts ...string) {
 		return !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(view, s) })
 	})
 }
+
+// In the smallest window that there is room for, all answers are in sight.
+func TestAnswersInASmallWindow(t *testing.T) {
+	b := tuitest.Busy()
+	f, _ := run(t, b, func(env page.Env) page.Page {
+		return page.NewApproval(env, tuitest.Request("r1", 9, "Eve", "s1"), "project", nil, nil)
+	})
+	f.Send(tea.WindowSizeMsg{Width: 60, Height: 12}).Wait("A allow for this session", "O allow once", "R refuse", "esc later")
+}
