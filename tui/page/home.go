@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
 
+	"tandem/session"
 	"tandem/share/node"
 	"tandem/tui/theme"
 	"tandem/tui/widget"
@@ -19,7 +20,7 @@ type HomePage struct {
 	state  State
 	now    time.Time
 	rows   []row
-	peers  []string // what each peer is filtered by, in lower case
+	peers  []string // what each peer is filtered by, in lower case; none until it is
 	list   widget.List
 	filter widget.Field
 	keys   homeKeys
@@ -66,23 +67,38 @@ func (h *HomePage) Init() tea.Cmd { return Send(Verb{"tandem peers"}) }
 func (h *HomePage) take(s State) {
 	h.state, h.env.State = s, s
 	h.peers = h.peers[:0]
-	for _, p := range s.Peers {
-		h.peers = append(h.peers, strings.ToLower(p.Alias+" "+p.Peer.Name+" "+p.Peer.ID.Short()))
-	}
 	h.arrange()
 }
 
+// index makes what peers are filtered by, which few need: there may be many.
+func (h *HomePage) index() {
+	if len(h.peers) > 0 {
+		return
+	}
+	for _, p := range h.state.Peers {
+		h.peers = append(h.peers, strings.ToLower(p.Alias+" "+p.Peer.Name+" "+p.Peer.ID.Short()))
+	}
+}
+
+// subject is what a row is about.
+type subject struct {
+	kind rowKind
+	id   string // of a request or a share
+	peer session.PeerID
+}
+
 // subject is what a row is about, to find it again.
-func (h *HomePage) subject(r row) string {
+func (h *HomePage) subject(r row) subject {
+	s := subject{kind: r.kind}
 	switch r.kind {
 	case requestRow:
-		return h.state.Requests[r.n].ID
+		s.id = h.state.Requests[r.n].ID
 	case shareRow:
-		return h.state.Shares[r.n].ID
+		s.id = h.state.Shares[r.n].ID
 	case peerRow:
-		return string(h.state.Peers[r.n].Peer.ID[:])
+		s.peer = h.state.Peers[r.n].Peer.ID
 	}
-	return ""
+	return s
 }
 
 // arrange lays out the rows that pass the filter. The cursor stays on what it was
@@ -93,9 +109,12 @@ func (h *HomePage) arrange() {
 	h.section("Waiting for you", requestRow, len(h.state.Requests))
 	h.section("Sessions", shareRow, len(h.state.Shares))
 	words := strings.Fields(strings.ToLower(h.filter.Value()))
+	if len(words) > 0 {
+		h.index()
+	}
 	live, known := []row{}, []row{}
 	for i, p := range h.state.Peers {
-		if !contains(h.peers[i], words) {
+		if len(words) > 0 && !contains(h.peers[i], words) {
 			continue
 		}
 		if p.Connected {
@@ -164,16 +183,15 @@ func (h *HomePage) Update(msg tea.Msg) (Page, tea.Cmd) {
 
 // refresh takes a new State and puts the cursor back on what it was on.
 func (h *HomePage) refresh(s State) {
-	was := ""
-	if i := h.list.Cursor(); i >= 0 {
-		was = h.subject(h.rows[i])
-	}
-	h.take(s)
-	if was == "" {
+	at := h.list.Cursor()
+	if at < 0 {
+		h.take(s)
 		return
 	}
+	was := h.subject(h.rows[at])
+	h.take(s)
 	for i, r := range h.rows {
-		if r.kind != heading && h.subject(r) == was {
+		if r.kind == was.kind && h.subject(r) == was {
 			h.list.Select(i)
 			return
 		}
