@@ -33,6 +33,10 @@ func newWhy(io stdio, f *flags) *cobra.Command {
 	}
 }
 
+// silentAfter is how long nothing may come from a peer before that is told: one that
+// is there is heard every few seconds.
+const silentAfter = 5 * time.Second
+
 func printWhy(io stdio, p node.PeerStatus) error {
 	path := p.Path
 	var err error
@@ -54,6 +58,9 @@ func printWhy(io stdio, p node.PeerStatus) error {
 		line("from", "%s", describeEndpoint(path.Local))
 		line("to", "%s", describeEndpoint(path.Remote))
 		line("since", "%s", path.Since.Local().Format(time.DateTime))
+	}
+	if quiet := time.Since(path.Heard); !path.Heard.IsZero() && quiet >= silentAfter {
+		line("heard", "nothing for %s", quiet.Round(time.Second))
 	}
 	if path.RTT > 0 {
 		line("round trip", "%s", roundTrip(path.RTT))

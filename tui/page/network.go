@@ -31,6 +31,7 @@ type Network struct {
 	err     error // of asking
 	looking bool  // at what was tried for the path
 	tried   *session.Candidates
+	lanes   []session.Lane
 	doctor  *examination
 	found   []Finding
 	offset  int
@@ -140,13 +141,13 @@ func (n *Network) Update(msg tea.Msg) (Page, tea.Cmd) {
 		if msg.page == n {
 			n.asking, n.err = false, msg.err
 			if msg.err == nil {
-				n.of.Peer, n.tried = msg.status, msg.status.Candidates
+				n.of.Peer, n.tried, n.lanes = msg.status, msg.status.Candidates, msg.status.Lanes
 			}
 			return n, Send(Refresh{})
 		}
 	case looked:
 		if msg.page == n {
-			n.looking, n.tried = false, msg.status.Candidates
+			n.looking, n.tried, n.lanes = false, msg.status.Candidates, msg.status.Lanes
 		}
 	case examined:
 		if msg.page == n {
@@ -317,6 +318,9 @@ func (n *Network) path() []string {
 	if path.Kind == session.Direct || path.Kind == session.Relayed {
 		add("from", endpoint(path.Local))
 		add("to", endpoint(path.Remote))
+	}
+	if quiet := n.state.At.Sub(path.Heard); !path.Heard.IsZero() && quiet >= mute {
+		add("heard", t.Warn.Render("nothing for "+quiet.Round(time.Second).String()))
 	}
 	if !path.Since.IsZero() {
 		add("since", path.Since.In(n.env.Now.Location()).Format("2006-01-02 15:04:05"))

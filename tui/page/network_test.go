@@ -50,6 +50,9 @@ func routed() *tuitest.Backend {
 		p.Remote.Addr = netip.MustParseAddrPort("[2001:db8::7]:40000")
 		p.Since, p.Changes, p.LastGap = tuitest.Now().Add(-time.Hour), 2, 480*time.Millisecond
 		b.Has.Peers[i].Candidates = candidates(i == 1)
+		if i == 0 {
+			b.Has.Peers[i].Lanes = []session.Lane{{Kind: session.PacketLane, Remote: p.Remote, RTT: 12 * time.Millisecond, Sent: 4_000, Received: 54_000_000}}
+		}
 	}
 	return b
 }
@@ -83,6 +86,8 @@ func TestNetworkGolden(t *testing.T) {
 	b := routed()
 	tuitest.Page(t, "network-direct", func(look theme.Theme) page.Page { return travelled(t, look, b, 0) })
 	tuitest.Page(t, "network-relayed", func(look theme.Theme) page.Page { return travelled(t, look, b, 1) })
+	b.Has.Peers[1].Path.Heard = tuitest.Now().Add(108 * time.Second)
+	tuitest.Page(t, "network-silent", func(look theme.Theme) page.Page { return travelled(t, look, b, 1) })
 	tuitest.Page(t, "network-away", func(look theme.Theme) page.Page { return travelled(t, look, b, 2) })
 	tuitest.Page(t, "network-own", func(look theme.Theme) page.Page { return travelled(t, look, b, -1) })
 }

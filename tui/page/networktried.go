@@ -1,6 +1,7 @@
 package page
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -14,7 +15,18 @@ func (n *Network) attempts() []string {
 		return nil
 	}
 	t := n.env.Theme
-	lines := []string{"", t.Title.Render("Addresses")}
+	var lines []string
+	if len(n.lanes) > 0 {
+		lines = append(lines, "", t.Title.Render("Lanes")+t.Dim.Render("  for what is being copied"))
+	}
+	for _, l := range n.lanes {
+		text := fmt.Sprintf("%s %s, %s %s  %s", t.Glyphs.Up, widget.Bytes(l.Sent), t.Glyphs.Down, widget.Bytes(l.Received), address(l.Remote))
+		if l.RTT > 0 {
+			text += ", " + widget.RoundTrip(l.RTT)
+		}
+		lines = append(lines, n.line(widget.Clean(string(l.Kind)), text))
+	}
+	lines = append(lines, "", t.Title.Render("Addresses"))
 	for i, side := range [][]session.Endpoint{n.tried.Local, n.tried.Remote} {
 		for j, e := range side {
 			lines = append(lines, n.line([][2]string{{"here", ""}, {"there", ""}}[i][min(j, 1)], endpoint(e)))
