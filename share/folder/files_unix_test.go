@@ -292,3 +292,19 @@ func TestOtherFileSystemInside(t *testing.T) {
 		t.Errorf("left %v, %v", list, err)
 	}
 }
+
+// What would wait for its other end if it were opened is refused as a destination.
+func TestGetOntoFIFO(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "plain"), []byte("plain"))
+	dest := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(dest, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := offer(t, folder.Share{Dir: dir})
+	for _, path := range []string{"plain", ""} {
+		if _, err := c.Get(t.Context(), path, dest, folder.Options{}); err == nil {
+			t.Errorf("got %q", path)
+		}
+	}
+}

@@ -24,15 +24,7 @@ type wholeTree struct {
 // askWhole asks for the tree at path if there is nothing at dest yet, and else returns
 // nil: a second stream lists it, and small files come with the list.
 func (c *Client) askWhole(ctx context.Context, path, dest string, o Options) *wholeTree {
-	there, err := os.Open(dest)
-	if err == nil {
-		_, err = there.Readdirnames(1)
-		_ = there.Close() // only read
-		if !errors.Is(err, io.EOF) {
-			return nil
-		}
-	}
-	if o.Plan != nil || checkPath(path) != nil || !errors.Is(err, io.EOF) && !errors.Is(err, fs.ErrNotExist) {
+	if o.Plan != nil || checkPath(path) != nil || !nothingAt(dest) {
 		return nil
 	}
 	w := &wholeTree{into: make(chan *get), done: make(chan struct{})}
@@ -60,6 +52,21 @@ func (c *Client) askWhole(ctx context.Context, path, dest string, o Options) *wh
 		})
 	}()
 	return w
+}
+
+// nothingAt reports whether dest is an empty directory, or isn't there.
+func nothingAt(dest string) bool {
+	info, err := os.Stat(dest)
+	if err != nil || !info.IsDir() { // a FIFO must not be opened
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	dir, err := os.Open(dest)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	_, err = dir.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 // receive stores the tree in what g copies into.
