@@ -233,7 +233,7 @@ func entryFor(env Env, service string) (Entry, bool) {
 func (v *Invite) View() string {
 	t := v.env.Theme
 	guests := v.guests()
-	room, width := v.height-guests, v.width
+	room, width := max(0, v.height-guests), v.width
 	var qr []string
 	if v.dead() == "" {
 		var columns int

@@ -63,7 +63,7 @@ func State(t testing.TB, b page.Backend) page.State {
 
 // Page renders a page as in windows of 60x15, 80x24 and 160x48, less the three
 // lines around it, and compares with testdata/golden/NAME-WxH.txt; with its styles,
-// in each theme, at 80x24 only. `go test -run TestX -update-golden` rewrites them.
+// in each theme, at 80x24 only. In windows too small for anything it must not panic. `go test -run TestX -update-golden` rewrites them.
 func Page(t *testing.T, name string, fresh func(look theme.Theme) page.Page) {
 	t.Helper()
 	render := func(look theme.Theme, width, height int) string {
@@ -79,6 +79,13 @@ func Page(t *testing.T, name string, fresh func(look theme.Theme) page.Page) {
 	Golden(t, name+"-dark", render(Dark(), 80, 24))
 	Golden(t, name+"-light", render(Light(), 80, 24))
 	Golden(t, name+"-none", render(None(), 80, 24))
+	// A page may be asked before it has been told a size, and in the smallest window.
+	small := fresh(Dark())
+	_ = small.View()
+	for size := range 8 {
+		small.SetSize(size, size)
+		_ = small.View()
+	}
 }
 
 // Fits fails if a view is not exactly as large as it must be.
