@@ -114,6 +114,7 @@ func (l *tcpLane) watch(ctx context.Context) error {
 	ticker := time.NewTicker(tcpPoll)
 	defer ticker.Stop()
 	var losses tcpLossCount
+	looked := time.Now()
 	for {
 		select {
 		case <-l.done:
@@ -127,7 +128,8 @@ func (l *tcpLane) watch(ctx context.Context) error {
 			l.mu.Lock()
 			silent := l.window.silent(now)
 			l.mu.Unlock()
-			if silent > tcpSilent {
+			ran := now.Sub(looked) < 2*tcpPoll // else it is us who have not heard
+			if looked = now; ran && silent > tcpSilent {
 				return session.Errorf("lane", session.Timeout, "the lane has been silent for %v", silent)
 			}
 			if losses.lossy(tcpLosses(l.conn.NetConn().(*batchConn).Conn)) {

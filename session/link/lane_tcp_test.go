@@ -65,11 +65,11 @@ func withTCP(t *testing.T) (near, far *Link) {
 func TestBulkUsesTCP(t *testing.T) {
 	t.Parallel()
 	near, far := withTCP(t)
-	before := near.trunk.sctp.BytesSent()
-	copyBulk(t, near, 8<<20)
-	if trunk := near.trunk.sctp.BytesSent() - before; trunk > 4<<20 {
-		t.Errorf("%d of %d bytes went by the trunk", trunk, 8<<20)
-	}
+	eventually(t, "a copy beside the trunk", func() bool {
+		before := near.trunk.sctp.BytesSent()
+		copyBulk(t, near, 8<<20)
+		return near.trunk.sctp.BytesSent()-before < 2<<20
+	})
 	for _, l := range []*Link{near, far} {
 		eventually(t, "acknowledgement of all", l.lanes.settled)
 		told := false
@@ -203,12 +203,13 @@ func TestBulkOutlivesTCP(t *testing.T) {
 func TestTCPLaneFallsSilent(t *testing.T) {
 	t.Parallel()
 	near, _ := withTCP(t)
-	c := near.liveTCP().conn.NetConn().(*batchConn)
+	l := near.liveTCP()
+	c := l.conn.NetConn().(*batchConn)
 	c.mu.Lock()
 	c.w = bufio.NewWriter(io.Discard)
 	c.mu.Unlock()
 	copyBulk(t, near, 1<<20)
-	if near.liveTCP() != nil {
+	if near.liveTCP() == l {
 		t.Error("the lane is still in use")
 	}
 }
@@ -250,10 +251,10 @@ func TestTCPLaneLies(t *testing.T) {
 func TestTCPSetupFlood(t *testing.T) {
 	t.Parallel()
 	near, far := meet(t, overTCP(Config{Handler: echo}), overTCP(Config{Handler: echo}))
-	began := 0
+	began, start := 0, time.Now()
 	far.lanes.mu.Lock()
-	start := far.lanes.tcp.start
-	far.lanes.tcp.start = func(s *tcpSetup) { began++; start(s) } // under lanes.mu
+	begin := far.lanes.tcp.start
+	far.lanes.tcp.start = func(s *tcpSetup) { began++; begin(s) } // under lanes.mu
 	far.lanes.mu.Unlock()
 	for n := range uint64(2000) {
 		e := envelope{Type: typeTCP, Step: stepOffer, Number: n + 1, Port: 1, Print: make([]byte, 32)}
@@ -264,7 +265,7 @@ func TestTCPSetupFlood(t *testing.T) {
 	copyBulk(t, near, 64<<10) // those before have arrived, most of them
 	far.lanes.mu.Lock()
 	defer far.lanes.mu.Unlock()
-	if began > 2*tcpBurst {
+	if limit := tcpBurst + 1 + tcpRate*time.Since(start).Seconds(); float64(began) > limit {
 		t.Errorf("%d set-ups were begun", began)
 	}
 }
@@ -305,9 +306,10 @@ func TestTCPLaneStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := func(t *testing.T, e *ends, say string) {
+		t.Helper()
 		c, err := net.Dial("tcp", e.listener.Addr().String())
 		if err != nil {
-			t.Fatal(err)
+			return // too late, on a busy machine
 		}
 		t.Cleanup(func() { _ = c.Close() })
 		_, _ = io.WriteString(c, say) // it may be closed
@@ -323,6 +325,12 @@ func TestTCPLaneStrangers(t *testing.T) {
 		"says a little": func(t *testing.T, e *ends) { raw(t, e, "\x16\x03\x01") },
 		"has a certificate of its own": func(t *testing.T, e *ends) {
 			if c, err := e.setup.dial(t.Context(), e.port(), tcpTLS(stranger, e.own.print)); err == nil {
+				t.Cleanup(func() { _ = c.NetConn().Close() })
+			}
+		},
+		"comes from elsewhere": func(t *testing.T, e *ends) { // where such an address can be used
+			elsewhere := &tcpSetup{local: netip.MustParseAddr("127.0.0.2"), remote: e.setup.local}
+			if c, err := elsewhere.dial(t.Context(), e.port(), tcpTLS(e.peer, e.own.print)); err == nil {
 				t.Cleanup(func() { _ = c.NetConn().Close() })
 			}
 		},
@@ -393,12 +401,14 @@ func TestTCPLaneWrongServer(t *testing.T) {
 			_ = c.NetConn().Close()
 		}
 	}()
-	if c, err := e.setup.dial(t.Context(), e.port(), tcpTLS(e.peer, e.own.print)); session.KindOf(err) != session.Integrity {
-		t.Errorf("dial = %v", err)
+	eventually(t, "a refusal", func() bool { // a busy machine may be late for the handshake
+		c, err := e.setup.dial(t.Context(), e.port(), tcpTLS(e.peer, e.own.print))
 		if err == nil {
 			_ = c.NetConn().Close()
+			t.Error("the stranger is believed")
 		}
-	}
+		return err == nil || session.KindOf(err) == session.Integrity
+	})
 	cancel()
 	<-awaited
 }
