@@ -31,7 +31,8 @@ type transfers struct {
 	server, near, far *natlab.Host
 	getter            *device
 	joining           *program
-	dir, peer         string
+	dir, peer, code   string
+	sharing           int // the process of who shares
 	programs          []fetcher
 
 	takes     time.Duration // what is copied over a link, at most
@@ -56,15 +57,15 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 	}
 	sharer := l.device(t, far, "sharing", at, "TANDEM_INSECURE=true")
 	b.getter = l.device(t, near, "fetching", at, "TANDEM_INSECURE=true")
-	sharing := sharer.start(t, "share", b.dir, "--terminal", "--approve", "always", "--json")
-	b.joining = b.getter.start(t, "join", sharing.event(t, node.EventInvite).Code, "--json")
-	b.peer = b.joining.event(t, node.EventJoined).Peer.ID.String()
-	b.getter.awaitPath(t, b.peer, session.Direct, hangs)
+	sharing := sharer.start(t, "share", b.dir, "--terminal", "--approve", "always", "--uses", "1000", "--expires", "24h", "--json")
+	b.code, b.sharing = sharing.event(t, node.EventInvite).Code, sharing.cmd.Process.Pid
+	b.join(t)
 
-	b.programs = []fetcher{{name: "tandem get", serving: sharing.cmd.Process.Pid, command: func(name, dest string) *exec.Cmd {
-		return b.getter.command(t.Context(), "get", b.shared(name), dest)
-	}}}
-	b.programs = append(b.programs, rawPion(t, near, far, filepath.Join(b.dir, oneFile)))
+	get := func(name, dest string) *exec.Cmd { return b.getter.command(t.Context(), "get", b.shared(name), dest) }
+	b.programs = append(b.programs,
+		fetcher{name: "tandem get", serving: b.sharing, command: get},
+		fetcher{name: "tandem get, joined", command: get, serve: b.joined},
+		rawPion(t, near, far, filepath.Join(b.dir, oneFile)))
 	allowCongestion(t)
 	// Without the login scripts of this machine, which are not what is measured.
 	sshd := l.sshd(t, far, "Subsystem sftp internal-sftp", "SetEnv HOME="+t.TempDir())
@@ -88,6 +89,28 @@ func (l *lab) transfers(t *testing.T, wan *natlab.WAN, near, far *natlab.Host) *
 		fmt.Println("croc is left out: CROC does not name its program; .ci/croc/build makes it")
 	}
 	return b
+}
+
+// join begins a session that lasts.
+func (b *transfers) join(t *testing.T) {
+	t.Helper()
+	b.joining = b.getter.start(t, "join", b.code, "--json")
+	b.peer = b.joining.event(t, node.EventJoined).Peer.ID.String()
+	b.getter.awaitPath(t, b.peer, session.Direct, hangs)
+}
+
+// joined has a session there already for one fetch, as somebody has who works with the folder.
+func (b *transfers) joined(t *testing.T, _ string) func() (time.Duration, int64) {
+	t.Helper()
+	b.join(t)
+	pid := b.joining.cmd.Process.Pid
+	before := spent(t, b.sharing) + spent(t, pid)
+	forgetPeak(b.sharing)
+	return func() (time.Duration, int64) {
+		cpu, memory := spent(t, b.sharing)+spent(t, pid)-before, max(peak(b.sharing), peak(pid))
+		b.leave(t)
+		return cpu, memory
+	}
 }
 
 // shared is a name in the shared folder as tandem get takes it.
@@ -150,6 +173,8 @@ type fetcher struct {
 	// serve, if set, starts that process for one fetch instead. What it returns
 	// ends it, and tells its CPU time and memory in KiB.
 	serve func(t *testing.T, name string) (end func() (time.Duration, int64))
+	// fails says that it may, without more than a word about it.
+	fails bool
 }
 
 // rawPion is a fetcher over pion, which has its server on far.
@@ -195,7 +220,7 @@ func (b *transfers) croc(t *testing.T, program string) fetcher {
 	})
 	common := []string{"--ignore-stdin", "--yes", "--overwrite", "--pass", "bench", "--relay", b.far.Addr().String() + ":9009"}
 	secret := "CROC_SECRET=1234-bench-of-transfers"
-	return fetcher{name: "croc", congestion: "cubic", command: func(_, dest string) *exec.Cmd {
+	return fetcher{name: "croc", congestion: "cubic", fails: true, command: func(_, dest string) *exec.Cmd {
 		cmd := b.near.Command(t.Context(), program, append(slices.Clone(common), "--out", dest)...)
 		cmd.Env = append(os.Environ(), home, secret)
 		return cmd

@@ -19,7 +19,8 @@ import (
 // small ones, over a link, with tandem get, scp, rsync and croc, one after the other; the
 // file also over one data channel of pion/webrtc, all by default.
 // What is measured is the whole command: connecting, and for tandem and croc meeting
-// through a server half way between the two, included.
+// through a server half way between the two, included; "joined" goes over a session
+// that is there already. The goals are those of the whole command.
 //
 // The links are those of DESIGN, section 8; with TANDEM_BENCH=all every combination of
 // the rates, round trips and losses of its issue, which takes hours. A file has 500 MB

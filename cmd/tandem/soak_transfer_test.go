@@ -54,8 +54,9 @@ func TestSoakTransfer(t *testing.T) {
 				}
 			}
 			twice := float64(again.sent-plain.sent) / float64(size)
-			fmt.Printf("%s of %d MiB: %d interruptions, %d attempts, %.2f %% sent twice; %v instead of %v; most memory: sharing %d MB, joined %d MB, copying %d MB\n",
-				way, size>>20, len(again.interrupted), again.attempts, 100*twice, again.took.Round(time.Second), plain.took.Round(time.Second),
+			fmt.Printf("%s of %d MiB: %d interruptions, %d attempts, %.2f %% sent twice (packets are %.2f %% more than content without any); "+
+				"%v instead of %v; most memory: sharing %d MB, joined %d MB, copying %d MB\n",
+				way, size>>20, len(again.interrupted), again.attempts, 100*twice, 100*(float64(plain.sent)/float64(size)-1), again.took.Round(time.Second), plain.took.Round(time.Second),
 				s.memory["sharing"]/1e3, s.memory["joined"]/1e3, s.memory["copying"]/1e3)
 			for _, what := range again.interrupted {
 				fmt.Printf("    %s\n", what)
