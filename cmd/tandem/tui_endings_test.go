@@ -193,6 +193,39 @@ func TestTUISuspends(t *testing.T) {
 	}
 }
 
+// TestTUILendsTheTerminal: a shell that fills the screen has all of the terminal, and
+// the window is drawn anew after it.
+func TestTUILendsTheTerminal(t *testing.T) {
+	s := sit(t, homeFor(t), 80, 24, []string{"TANDEM_SERVERS=" + serve(t)["SERVER"], "SHELL=/bin/sh"}, "tandem")
+	s.shows("Nobody is here yet.", "1 server")
+	s.types("n")
+	s.shows("What do you share?")
+	s.types("\r")
+	s.shows("tandem join ")
+	s.types("w")
+	s.shows("you type")
+	s.types("\x1d")
+	s.shows("a command?")
+	s.types("f")
+	s.until("the shell alone", func() bool { return !s.Shows("My terminal") && (s.Shows("#") || s.Shows("$")) })
+	s.types("echo $((6*7)) in full\r")
+	s.shows("42 in full")
+	s.types("\r~.")
+	s.shows("My terminal", "42 in full", "commands")
+	s.types("\x1d")
+	s.shows("a command?")
+	s.types("q")
+	s.until("the invite", func() bool { return !s.Shows("42 in full") })
+	s.types("\x03")
+	s.shows("Quit?")
+	s.types("Y")
+	_ = s.cmd.Wait()
+	s.until("the end", func() bool { return len(s.Taken()) == 0 })
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestTUINodeFails: a node that is killed, or hangs, under the terminal UI is told
 // of, and the keys work.
 func TestTUINodeFails(t *testing.T) {
