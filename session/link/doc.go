@@ -213,7 +213,8 @@
 // Bulk data never shares the trunk with keystrokes. Whoever has some opens lanes:
 // further connections to the same peer, each with sockets, paths and roaming of
 // its own, whose Signaler is the trunk: each envelope of a lane is the lane of a
-// "lane" envelope on channel 0. The trunk's offerer gives its lanes odd numbers,
+// "lane" envelope on channel 0. Where a round trip takes 20 ms or more, the first one
+// is opened with the stream that may need it, by whoever opens that. The trunk's offerer gives its lanes odd numbers,
 // the answerer even ones; who opens a lane is its offerer. A lane's kind is
 // "lane/" and its number in decimal, and its context is
 //

@@ -24,6 +24,9 @@ const (
 	// lane, and moreAfter how much a session before it is worth all of them, in bytes.
 	laneAfter = 16 << 10
 	moreAfter = 4 << 20
+	// laneFar is the round trip from which on the first lane is opened before it is known
+	// whether there is so much.
+	laneFar = 20 * time.Millisecond
 	// laneIdle is how long lanes stay after the last bulk data.
 	laneIdle = 15 * time.Second
 	lanePoll = time.Second
@@ -202,6 +205,22 @@ func (ls *lanes) want(now time.Time) {
 			ls.mine += 2
 		}
 		ls.start(ls.signal(ls.mine), offerer)
+	}
+}
+
+// foresee opens the first lane with a stream that may carry bulk data, where the round
+// trips of a lane's set-up take so long that a transfer could not wait for them; ls.mu is
+// held.
+func (ls *lanes) foresee(now time.Time) {
+	if ls.trunk == nil {
+		return
+	}
+	rtt := 2 * ls.trunk.governor.halfRTT()
+	if rtt == 0 { // no ping has come back yet
+		rtt = time.Duration(ls.trunk.sctp.SRTT() * float64(time.Millisecond))
+	}
+	if rtt >= laneFar {
+		ls.want(now)
 	}
 }
 

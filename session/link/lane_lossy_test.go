@@ -5,6 +5,8 @@ package link
 import (
 	"testing"
 	"time"
+
+	"tandem/session"
 )
 
 // Over a path that loses packets, delays them and carries no long ones, everything
@@ -76,4 +78,32 @@ func TestLanesPathGetsNarrow(t *testing.T) {
 		copyBulk(t, near, 256<<10)
 		return near.lanes.messageSize() == leastPacket-dataHeader
 	})
+}
+
+// Over a long path the first lane is opened with the stream, before there is anything
+// to send; over a short one when there is.
+func TestLaneForeseen(t *testing.T) {
+	t.Parallel()
+	for name, delay := range map[string]time.Duration{"far": 15 * time.Millisecond, "near": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := lossy{rate: 100e6, delay: delay}
+			l.start(t)
+			near, _ := meet(t, l.up.config(Config{}), l.down.config(Config{Handler: echo}))
+			eventually(t, "a round trip", func() bool { return near.trunk.governor.halfRTT() > 0 })
+			s, err := near.Open(t.Context(), session.Header{Service: "echo/1", Bulk: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			near.lanes.mu.Lock()
+			rtt, begun := 2*near.trunk.governor.halfRTT(), len(near.lanes.signals)
+			near.lanes.mu.Unlock()
+			if name == "far" {
+				eventually(t, "a lane", func() bool { return len(near.liveLanes()) == 1 })
+			} else if begun != 0 && rtt < laneFar { // the machine may be so busy that it is far
+				t.Errorf("%d lanes are begun for nothing at %v", begun, rtt)
+			}
+		})
+	}
 }

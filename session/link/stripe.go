@@ -84,12 +84,15 @@ var (
 
 func (ls *lanes) stripe(trunk *channel, opener bool) *stripe {
 	st := &stripe{
-		lanes: ls, trunk: trunk, id: trunk.id, opener: opener,
+		lanes: ls, trunk: trunk, id: trunk.id, opener: opener, heard: !opener,
 		closed: make(chan struct{}), over: make(chan struct{}), ahead: make(map[uint32][]byte),
 	}
 	st.changed = sync.NewCond(&st.mu)
 	ls.mu.Lock()
 	ls.stripes[st.id] = st
+	if opener {
+		ls.foresee(time.Now())
+	}
 	ls.mu.Unlock()
 	if opener {
 		ls.link.work.Go(st.pump)
