@@ -61,8 +61,11 @@ type governor struct {
 func (g *governor) roundTrip(rtt time.Duration, window uint32, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now.Sub(g.rttSince) > rttWindow {
+	if age := now.Sub(g.rttSince); age > rttWindow {
 		g.rtt[1], g.rtt[0], g.rttSince = g.rtt[0], 0, now
+		if age > 2*rttWindow { // nothing was measured for so long
+			g.rtt[1] = 0
+		}
 	}
 	if g.rtt[0] == 0 || rtt < g.rtt[0] {
 		g.rtt[0] = rtt

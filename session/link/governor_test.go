@@ -111,3 +111,21 @@ func TestGovernorOnAnotherPath(t *testing.T) {
 		t.Errorf("limit %d, drains until %v", g.limit, g.draining)
 	}
 }
+
+// A least round trip of long ago says nothing of the path now, however rarely it is
+// measured: a longer one would pass for a queue.
+func TestGovernorForgetsLeast(t *testing.T) {
+	for _, every := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} {
+		var g governor
+		now := time.Unix(100, 0)
+		g.roundTrip(20*time.Millisecond, 1<<20, now)
+		passed := time.Duration(0)
+		for g.halfRTT() != 150*time.Millisecond && passed < time.Hour {
+			passed += every
+			g.roundTrip(300*time.Millisecond, 1<<20, now.Add(passed))
+		}
+		if passed > 2*(rttWindow+every) || every > 2*rttWindow && passed > every {
+			t.Errorf("measured every %v, the least was forgotten after %v", every, passed)
+		}
+	}
+}
