@@ -58,8 +58,13 @@ func TestSoakTransfer(t *testing.T) {
 				"%v instead of %v; most memory: sharing %d MB, joined %d MB, copying %d MB\n",
 				way, size>>20, len(again.interrupted), again.attempts, 100*twice, 100*(float64(plain.sent)/float64(size)-1), again.took.Round(time.Second), plain.took.Round(time.Second),
 				s.memory["sharing"]/1e3, s.memory["joined"]/1e3, s.memory["copying"]/1e3)
-			for _, what := range again.interrupted {
-				fmt.Printf("    %s\n", what)
+			for i, it := range again.interrupted {
+				next := happened{arrived: size, sent: again.sent}
+				if i+1 < len(again.interrupted) {
+					next = again.interrupted[i+1]
+				}
+				over := float64(next.sent-it.sent) - float64(next.arrived-it.arrived)*float64(plain.sent)/float64(size)
+				fmt.Printf("    at %3d %%: %-40s %5.1f MB sent twice\n", 100*it.arrived/size, it.name, over/1e6)
 			}
 			if again.sent-plain.sent > size/50+int64(len(again.interrupted))*transferLost {
 				t.Errorf("%d of %d bytes were sent twice", again.sent-plain.sent, size)
@@ -198,7 +203,13 @@ type copied struct {
 	sent        int64 // bytes of IP packets, by the side that has the file
 	took        time.Duration
 	attempts    int
-	interrupted []string
+	interrupted []happened
+}
+
+// happened is an interruption, and how far it was then.
+type happened struct {
+	name          string
+	arrived, sent int64
 }
 
 // copy copies the file, and lets what is given happen to it at random places.
@@ -237,7 +248,7 @@ func (s *interrupted) copy(t *testing.T, happens []interruption) (c copied) {
 			if _, err := os.Lstat(here); !errors.Is(err, os.ErrNotExist) {
 				continue // it has just become whole
 			}
-			c.interrupted = append(c.interrupted, fmt.Sprintf("at %3d %%: %s", 100*arrived/s.size, happens[0].name))
+			c.interrupted = append(c.interrupted, happened{happens[0].name, arrived, s.sent(sender) - before})
 			happens[0].do(t, s)
 			places, happens = places[1:], happens[1:]
 		}
