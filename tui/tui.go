@@ -124,7 +124,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	c.Keys.Suspend.SetEnabled(!c.Theme.Plain) // the terminal's mode is not bubbletea's to restore then
 	m := newRoot(c, w.run, time.Now())
-	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithoutSignalHandler()}
+	options := []tea.ProgramOption{tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithoutSignalHandler()}
 	var model tea.Model
 	if c.Theme.Plain {
 		restore, err := raw(c.In)
@@ -141,11 +141,14 @@ func Run(ctx context.Context, c Config) error {
 		model = newPainter(m, c.Out)
 		options = append(options, tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithFilter(sizes), tea.WithFPS(1))
 	}
-	_, err := tea.NewProgram(model, options...).Run()
+	program := tea.NewProgram(model, options...)
+	stop := context.AfterFunc(ctx, program.Quit) // which waits for the reading of keys; a program killed by its context doesn't
+	defer stop()
+	_, err := program.Run()
 	switch {
 	case errors.Is(err, tea.ErrProgramPanic):
 		return session.Errorf("tui", session.Internal, "the terminal UI has failed; what is printed above says where")
-	case errors.Is(err, tea.ErrProgramKilled), errors.Is(err, tea.ErrInterrupted):
+	case err == nil, errors.Is(err, tea.ErrProgramKilled), errors.Is(err, tea.ErrInterrupted):
 		return ctx.Err()
 	}
 	return err

@@ -120,6 +120,12 @@ func openConsole(ctx context.Context, tty TTY, opts Options) (_ context.Context,
 			back()
 		}
 	}
+	if size := tty.Size(); c.shows && c.typed && opts.Predict != "" && opts.Predict != PredictNever && !size.IsZero() {
+		// What is on the screen from here on is then known. Usually it is nothing.
+		_, _ = tty.Out.WriteString("\x1b[J")
+		c.guess = newGuess(opts.Predict, size)
+		c.work.Go(c.paint)
+	}
 	go func() {
 		defer close(c.read)
 		c.readKeys(scan)
@@ -129,12 +135,6 @@ func openConsole(ctx context.Context, tty TTY, opts Options) (_ context.Context,
 	}
 	if opts.Notices != nil {
 		c.work.Go(c.passNotices)
-	}
-	if size := tty.Size(); c.shows && c.typed && opts.Predict != "" && opts.Predict != PredictNever && !size.IsZero() {
-		// What is on the screen from here on is then known. Usually it is nothing.
-		_, _ = tty.Out.WriteString("\x1b[J")
-		c.guess = newGuess(opts.Predict, size)
-		c.work.Go(c.paint)
 	}
 	return ctx, c, nil
 }
