@@ -341,8 +341,8 @@
 // The receiver acknowledges after 128 KiB, and 1 ms after the first frame that it has
 // not. A frame that is none of these, and an acknowledgement of what was not sent, end
 // the lane, and so do 2 s in which nothing arrives of what is under way
-// though this process runs, another path of
-// the trunk, and 15 s without bulk data. What is not acknowledged then is sent by the
+// though this process runs, another path of the trunk (which may have a lane of its own then),
+// and 15 s without bulk data. What is not acknowledged then is sent by the
 // trunk: TCP has its own idea of when to give up. A side whose system counts (Linux) also
 // ends the lane when of 2000 or more segments TCP had to send one of 200 again, and wants
 // none for five minutes: most of TCP takes losses for congestion, and packet lanes don't.

@@ -28,9 +28,11 @@ const (
 	tcpHandshake  = time.Second
 	tcpHandshakes = 4
 	// tcpHeadStart is how long bulk data does without packet lanes while a TCP lane is
-	// set up, and tcpPause how long it does without another try after one in vain.
+	// set up, and tcpPause how long it does without another try after one in vain: twice
+	// as long after each further one, up to tcpMostPause.
 	tcpHeadStart  = 100 * time.Millisecond
-	tcpPause      = 20 * time.Second
+	tcpPause      = time.Second
+	tcpMostPause  = time.Minute
 	tcpLossyPause = 5 * time.Minute
 	// tcpRate and tcpBurst bound how often a peer may have us try.
 	tcpRate  = 0.5
@@ -52,6 +54,7 @@ type tcpLanes struct {
 	setup  *tcpSetup
 	since  time.Time // when the last set-up began, ours or one we asked for
 	retry  time.Time
+	failed int // set-ups in a row
 	number uint64
 	rate   *rate.Limiter
 	start  func(*tcpSetup)
@@ -167,7 +170,8 @@ func (ls *lanes) runTCP(ctx context.Context, s *tcpSetup) {
 		connect = s.accept
 	}
 	c, err := connect(ctx)
-	if err == nil {
+	connected := err == nil
+	if connected {
 		err = ls.carryTCP(ctx, newTCPLane(ls, c, s))
 	}
 	if err != nil {
@@ -176,13 +180,16 @@ func (ls *lanes) runTCP(ctx context.Context, s *tcpSetup) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.tcp.setup = nil
+	if ls.tcp.failed++; connected {
+		ls.tcp.failed = 0 // the path may have changed, and be as good
+	}
 	switch {
 	case err == nil:
 		ls.tcp.retry = time.Time{} // it was idle
 	case errors.Is(err, errTCPLossy):
 		ls.tcp.retry = time.Now().Add(tcpLossyPause)
 	default:
-		ls.tcp.retry = time.Now().Add(tcpPause)
+		ls.tcp.retry = time.Now().Add(min(tcpPause<<min(ls.tcp.failed, 8), tcpMostPause))
 	}
 }
 
