@@ -287,7 +287,7 @@
 // (package pace). What is lost goes ahead of what is new, by whichever lane has least
 // under way. A lane with two silences
 // in a row is not used, and what is under way on it goes by others, while those have
-// none.
+// none; if all have, each has two packets under way until one is acknowledged.
 //
 // Packets have at most 1191 bytes, and 1392 when a probe of that length has been
 // acknowledged: up to three of them leave when a lane is up and when its path has

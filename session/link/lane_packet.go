@@ -37,6 +37,9 @@ const (
 	probeAgain = 5 * time.Minute
 	// deafSilences in a row make us use other lanes.
 	deafSilences = 2
+	// silentPackets are then under way at most, if there is no other lane (RFC 9002,
+	// section 6.2.4): more would be lost again.
+	silentPackets = 2
 	// blackSilences in a row make us believe that long packets vanish.
 	blackSilences = 3
 )

@@ -147,3 +147,42 @@ func TestSilentLane(t *testing.T) {
 		t.Errorf("%v, %d bytes under way, last used %v", usedDeaf, deaf.flight.Bytes(), last)
 	}
 }
+
+// Where nothing gets through, next to nothing is sent, until something does.
+func TestSilentLanes(t *testing.T) {
+	began := time.Unix(1e9, 0)
+	now := began
+	ls := newLanes(nil, &Config{})
+	ls.control = pace.New(pace.Config{Packet: leastPacket}, now)
+	ls.live = []*lane{newLane(ls, 1), newLane(ls, 3)}
+	for _, l := range ls.live {
+		l.conn, l.size = &conn{}, leastPacket
+	}
+	st := &stripe{closed: make(chan struct{}), trunk: &channel{conn: &conn{done: make(chan struct{})}}}
+	const messages = 200
+	for i := range uint32(messages) {
+		ls.fresh = append(ls.fresh, cargo{st, i, make([]byte, 1000)})
+		st.underWay.Add(1)
+	}
+	sent := 0
+	for ; now.Before(began.Add(10 * time.Second)); now = now.Add(5 * time.Millisecond) {
+		ready, _, _ := ls.due(now)
+		if now.After(began.Add(3 * time.Second)) {
+			sent += len(ready)
+		}
+	}
+	if most := 7 * silentPackets * len(ls.live); sent == 0 || sent > most {
+		t.Errorf("in 7 s %d packets left, want 1 to %d", sent, most)
+	}
+	for end := now.Add(10 * time.Second); st.underWay.Load() > 0; now = now.Add(5 * time.Millisecond) {
+		if now.After(end) {
+			t.Fatalf("%d messages have not arrived", st.underWay.Load())
+		}
+		ready, _, _ := ls.due(now)
+		for _, d := range ready {
+			if !ls.acknowledged(d.lane, &pace.Ack{Largest: d.lane.flight.Next() - 1, Runs: []uint16{1000}}, now) {
+				t.Fatal("an acknowledgement was refused")
+			}
+		}
+	}
+}

@@ -180,6 +180,8 @@ func (ls *lanes) due(now time.Time) (ready []departure, stray []cargo, wait time
 			p.st.underWay.Add(-1)
 		case l == nil:
 			stray = append(stray, p)
+		case l.silent() && l.flight.Bytes()+n > silentPackets*mostPacket:
+			return ready, stray, wait
 		default:
 			if pause := ls.control.Wait(n, now); pause > 0 {
 				until(now.Add(pause))
