@@ -190,8 +190,11 @@ func (r *transferResults) each(t *testing.T, b *transfers, what string, link nat
 
 // keys types while a transfer fills the link, in the session that it goes over.
 func (r *transferResults) keys(t *testing.T, b *transfers) {
-	for _, loss := range []float64{0, 0.01} {
-		link := natlab.Link{Rate: 100e6, Delay: 25 * time.Millisecond, Loss: loss}
+	for _, link := range []natlab.Link{
+		{Rate: 100e6, Delay: 25 * time.Millisecond},
+		{Rate: 100e6, Delay: 25 * time.Millisecond, Loss: 0.01},
+		{Rate: 20e6, Delay: 150 * time.Millisecond},
+	} {
 		b.setLink(link)
 		s := show(t, "tandem", b.getter.command(t.Context(), "shell", "--predict", "never", b.peer, "--", "/bin/sh", "-c", echoing))
 		s.await(t, "ready")

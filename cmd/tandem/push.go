@@ -46,7 +46,7 @@ func describePush(guest session.Peer, push node.Push, most int) (about string, m
 	for _, note := range []struct {
 		n    int
 		text string
-	}{{push.Replaces, "replace what is there"}, {push.Executable, "can be executed"}, {push.Hidden, "are hidden"}} {
+	}{{push.Replaces, "replacing what is there"}, {push.Executable, "executable"}, {push.Hidden, "hidden"}} {
 		if note.n > 0 {
 			fmt.Fprintf(&out, "\n  %d of them %s", note.n, note.text)
 		}

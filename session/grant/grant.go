@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,11 +110,13 @@ func (t *Table) Allow(_ context.Context, r session.Request) (session.Permit, err
 	return session.Permit{}, session.Errorf("allow", session.Denied, "you have not been granted %q on %s", r.Action, name(r))
 }
 
+// name is what r is about, without the version of its service: "folder work".
 func name(r session.Request) string {
+	service, _, _ := strings.Cut(r.Service, "/")
 	if r.Resource == "" {
-		return session.Printable(r.Service)
+		return session.Printable(service)
 	}
-	return session.Printable(r.Service + " " + r.Resource)
+	return session.Printable(service + " " + r.Resource)
 }
 
 // Rights lists what peer may do at this moment, ordered by service and

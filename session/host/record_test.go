@@ -150,7 +150,7 @@ func TestNothingIsDoneUnrecorded(t *testing.T) {
 		o := ask(action)
 		want := "unavailable: the host can't keep its audit log, and does nothing without it"
 		if action == "that" {
-			want = `denied: you have not been granted "that" on test/1`
+			want = `denied: you have not been granted "that" on test`
 		}
 		if len(o.rejected) != 1 || o.rejected[0] != want {
 			t.Errorf("%s: rejected %q", action, o.rejected)

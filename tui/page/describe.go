@@ -75,7 +75,7 @@ func pushLines(t theme.Theme, p node.Push, width int) []string {
 	for _, note := range []struct {
 		n    int
 		text string
-	}{{p.Replaces, "replace what is there"}, {p.Executable, "can be executed"}, {p.Hidden, "are hidden"}} {
+	}{{p.Replaces, "replacing what is there"}, {p.Executable, "executable"}, {p.Hidden, "hidden"}} {
 		if note.n > 0 {
 			lines = append(lines, t.Warn.Render(strconv.Itoa(note.n)+" of them "+note.text))
 		}
