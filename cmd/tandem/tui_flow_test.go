@@ -299,6 +299,8 @@ func sessionBetween(t *testing.T, alice, bob *person) {
 	alice.press("q")
 	alice.wait("send away")
 	alice.press("K")
+	alice.wait("K once more")
+	alice.press("K")
 	alice.wait("0 guests here")
 	alice.escape("0 guests here")
 	alice.wait("Sessions (1)")

@@ -67,6 +67,7 @@ func (h *HomePage) Init() tea.Cmd { return Send(Verb{"tandem peers"}) }
 func (h *HomePage) take(s State) {
 	h.state, h.env.State = s, s
 	h.peers = h.peers[:0]
+	h.SetSize(h.width, h.height)
 	h.arrange()
 }
 
@@ -271,10 +272,17 @@ func (h *HomePage) top() int {
 
 // deviceLines is how many lines this device takes.
 func (h *HomePage) deviceLines() int {
-	if h.height < 14 {
-		return 2
+	lines := 1 + len(h.words())
+	if h.height >= 14 {
+		lines++
 	}
-	return 3
+	return lines
+}
+
+// words are our own, to be read to somebody.
+func (h *HomePage) words() []string {
+	const label = 7
+	return labelled(h.env.Theme, " words", label, wordLines(h.state.Self.Words, h.width-label))
 }
 
 func (h *HomePage) filtering() bool { return h.filter.Focused() || h.filter.Value() != "" }
@@ -345,10 +353,8 @@ func (h *HomePage) device() []string {
 	case len(s.Servers) > 0:
 		server = t.Warn.Render(t.Glyphs.Idle) + " no server answers"
 	}
-	words := strings.Join(s.Words, " ")
 	first := widget.Spread(" "+t.Title.Render(widget.Clean(s.Peer.Name))+"  "+t.Dim.Render(s.Peer.ID.Short()), server+" ", h.width, t.Glyphs.Ellipsis)
-	lines := []string{first, widget.Cut(" "+t.Dim.Render("words ")+words, h.width, t.Glyphs.Ellipsis), ""}
-	return lines[:h.deviceLines()]
+	return append(append([]string{first}, h.words()...), "")[:h.deviceLines()]
 }
 
 // welcome is for whoever has nobody yet.

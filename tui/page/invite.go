@@ -23,7 +23,8 @@ type Invite struct {
 	seen   bool // a State has had it
 	over   bool // the session has ended
 	now    time.Time
-	sure   bool // the next press of end does it
+	sure   bool           // the next press of end does it
+	kicked session.PeerID // whom the next press of kick sends away
 	list   widget.List
 	keys   inviteKeys
 	onlyQR bool
@@ -94,8 +95,8 @@ func (v *Invite) follow(s State) {
 }
 
 func (v *Invite) key(msg tea.KeyMsg) tea.Cmd {
-	sure := v.sure
-	v.sure = false
+	sure, kicked := v.sure, v.kicked
+	v.sure, v.kicked = false, session.PeerID{}
 	switch {
 	case key.Matches(msg, v.keys.end) && !v.over:
 		if !sure && v.here() > 0 {
@@ -104,7 +105,7 @@ func (v *Invite) key(msg tea.KeyMsg) tea.Cmd {
 		}
 		return v.end()
 	case key.Matches(msg, v.keys.kick):
-		return v.kick()
+		return v.kick(kicked)
 	case key.Matches(msg, v.keys.qr):
 		v.onlyQR = !v.onlyQR
 	case v.onlyQR && key.Matches(msg, v.env.Keys.Back):
@@ -183,12 +184,17 @@ func (v *Invite) end() tea.Cmd {
 	})
 }
 
-func (v *Invite) kick() tea.Cmd {
+// kick sends the guest under the cursor away, if that one was meant at the last press, too.
+func (v *Invite) kick(before session.PeerID) tea.Cmd {
 	i := v.list.Cursor()
 	if i < 0 {
 		return nil
 	}
 	guest, backend := v.share.Guests[i].Peer, v.env.Backend
+	if guest.ID != before {
+		v.kicked = guest.ID
+		return Send(Toast{v.keys.kick.Help().Key + " once more sends " + widget.Clean(guest.String()) + " away, and takes back what it was granted.", Warn})
+	}
 	return v.env.Run(func(ctx context.Context) tea.Msg {
 		if err := backend.Dismiss(ctx, guest.ID.String()); err != nil {
 			return Fail{err}
