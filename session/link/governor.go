@@ -47,6 +47,7 @@ type governor struct {
 	opened   bool // a queue has been seen: no more doubling
 	limited  bool // a writer had to wait since the last round trip
 	waited   time.Time
+	used     time.Time        // when more than governorStart was outstanding
 	last     time.Duration    // the round trip measured last
 	now      time.Duration    // the lesser of the last two
 	rtt      [2]time.Duration // minima of this window and the one before
@@ -178,6 +179,11 @@ func (g *governor) mayWrite(own, buffered int, now time.Time) bool {
 	defer g.mu.Unlock()
 	if now.Sub(g.waited) > time.Second {
 		g.drained = now // after a pause, there is no queue
+	}
+	if buffered > governorStart {
+		g.used = now
+	} else if now.Sub(g.used) > rttWindow && g.limit > governorStart {
+		g.limit, g.opened = 0, false // that the path has carried more says little by now (RFC 7661)
 	}
 	limit := g.limit
 	if limit == 0 {

@@ -129,3 +129,33 @@ func TestGovernorForgetsLeast(t *testing.T) {
 		}
 	}
 }
+
+// What a path has carried counts as long as as much is under way; later it may have to
+// be found out again, so that the first burst after a pause is no flood.
+func TestGovernorForgetsLimit(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var g governor
+	for range 40 {
+		now = now.Add(50 * time.Millisecond)
+		g.mayWrite(1<<30, 1<<30, now)
+		g.roundTrip(50*time.Millisecond, 1<<30, now)
+	}
+	const much = 8 * governorStart
+	may := func() bool { return g.mayWrite(much, much, now) }
+	if !may() {
+		t.Fatalf("the limit is %d", g.limit)
+	}
+	for range 30 { // as much as that all the time
+		now = now.Add(time.Second)
+		if !may() {
+			t.Fatal("a limit that is used is forgotten")
+		}
+	}
+	for range 3 {
+		now = now.Add(rttWindow / 2)
+		g.mayWrite(1, governorStart/2, now)
+	}
+	if may() {
+		t.Errorf("after a pause, the limit is still %d", g.limit)
+	}
+}

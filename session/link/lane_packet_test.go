@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,5 +185,28 @@ func TestSilentLanes(t *testing.T) {
 				t.Fatal("an acknowledgement was refused")
 			}
 		}
+	}
+}
+
+// What was learned while there were lanes is not believed when there are lanes again: by
+// then the path may carry much less.
+func TestLanesLearnAnew(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	ls := newLanes(nil, &Config{})
+	ls.trunk = &conn{}
+	ls.control = pace.New(pace.Config{Packet: leastPacket}, now)
+	for range 200 {
+		ls.control.Sent(leastPacket, now)
+		now = now.Add(5 * time.Millisecond)
+		ls.control.RoundTrip(5*time.Millisecond, now)
+		ls.control.Acked(leastPacket, now)
+	}
+	learned := func() bool { return !strings.HasPrefix(ls.control.String(), "start: 0 B/s") }
+	if !learned() {
+		t.Fatalf("nothing was learned: %v", ls.control)
+	}
+	ls.add(newLane(ls, 1), &conn{})
+	if learned() {
+		t.Errorf("not forgotten: %v", ls.control)
 	}
 }

@@ -274,7 +274,8 @@ func (ls *lanes) add(l *lane, c *conn) {
 	defer ls.mu.Unlock()
 	now := time.Now()
 	l.conn, l.paths, l.probeAt, l.count.since = c, c.governor.changes(), now, now
-	if len(ls.live) == 0 {
+	if len(ls.live) == 0 { // for some time, in which much may have changed
+		ls.control.Forget(now)
 		ls.control.Expect(2 * ls.trunk.governor.halfRTT())
 	}
 	ls.live = append(ls.live, l)

@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -54,7 +55,10 @@ const (
 	rateWindow = time.Second
 	rateLeast  = 50 * time.Millisecond // over which the rate is measured
 	rttWindow  = 10 * time.Second
-	rttNear    = 1.05
+	// idleMost is how long nothing may be sent before what is known of the rate is
+	// forgotten (RFC 9002, section 7.8): the path may carry much less by now.
+	idleMost = 3 * time.Second
+	rttNear  = 1.05
 	// rttDoubt is how long no round trip may come near the least while the rate falls
 	// to half: then it is doubtful that what we see is our own queue.
 	rttDoubt    = time.Second
@@ -105,7 +109,8 @@ type Controller struct {
 
 	sent        uint64
 	delivered   uint64
-	outstanding int // the rest was lost
+	outstanding int       // the rest was lost
+	active      time.Time // when something left
 	departed    samples
 	rates       maxFilter
 	bursts      maxFilter
@@ -194,6 +199,12 @@ func (c *Controller) Sent(n int, now time.Time) {
 		c.blocked = false
 		c.next = later(c.next, now) // it was not we who were late
 	}
+	if c.outstanding == 0 && now.Sub(c.active) > idleMost {
+		expected := cmp.Or(c.best, c.expected)
+		c.Forget(now)
+		c.Expect(expected)
+	}
+	c.active = now
 	if c.outstanding == 0 { // after a pause, a new measurement
 		c.departed.reset(sample{now, c.sent})
 		c.begin(now)

@@ -62,3 +62,33 @@ func TestController(t *testing.T) {
 		t.Fatalf("nothing may leave: %v", c)
 	})
 }
+
+// After a pause, the rate from before it is not believed: as much at once might be far
+// too much for the path by now.
+func TestPause(t *testing.T) {
+	const packet = 1200
+	now := time.Unix(1e9, 0)
+	c := New(Config{Packet: packet}, now)
+	send := func(n int) {
+		for range n {
+			c.Sent(packet, now)
+		}
+		now = now.Add(20 * time.Millisecond)
+		c.RoundTrip(20*time.Millisecond, now)
+		c.Acked(n*packet, now)
+	}
+	for range 100 {
+		send(100)
+	}
+	learned := c.Rate()
+	now = now.Add(idleMost / 2)
+	send(1)
+	if c.Rate() < learned/2 {
+		t.Errorf("after a short pause, %.0f of %.0f B/s", c.Rate(), learned)
+	}
+	now = now.Add(2 * idleMost)
+	c.Sent(packet, now)
+	if c.Rate() != 0 || c.least() != 20*time.Millisecond {
+		t.Errorf("after a long pause, still %.0f of %.0f B/s; %v", c.Rate(), learned, c.least())
+	}
+}

@@ -52,6 +52,9 @@
 //
 // # Rate and queue
 //
+// After three seconds in which nothing was sent, the rate is forgotten and the start
+// follows (RFC 9002, section 7.8).
+//
 // The rate is what was acknowledged in a round trip, of at least 50 ms, and no more
 // than the rate at which the same bytes were sent. The most of the last two turns
 // counts; a turn lasts from one probe to another, and at least a second. When four

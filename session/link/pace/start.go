@@ -150,9 +150,9 @@ func (c *Controller) checkStart(limited bool, now time.Time) {
 	switch {
 	case most > s.full*fullGrowth:
 		s.full, s.rounds = most, 0
-	case limited:
 	case lossy:
 		c.enter(drain, now)
+	case limited:
 	default:
 		s.rounds++
 		if s.rounds >= fullRounds {
