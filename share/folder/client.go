@@ -84,9 +84,10 @@ func (c *Client) pages(ctx context.Context, path string, recursive bool, each fu
 	})
 }
 
+// readPages reads the pages of a listing. What each makes of one it may read from b.
 func readPages(b *body, l listing, each func(page) error) error {
 	for {
-		raw, err := b.block()
+		raw, err := b.scratch()
 		if errors.Is(err, io.EOF) {
 			return l.end()
 		}

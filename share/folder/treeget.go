@@ -2,7 +2,6 @@ package folder
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -103,26 +102,7 @@ type destination struct {
 }
 
 func (r *treeReceiver) receive(ctx context.Context, b *body) error {
-	l := listing{recursive: true}
-	for {
-		raw, err := b.scratch()
-		if errors.Is(err, io.EOF) {
-			return l.end()
-		}
-		if err != nil {
-			return err
-		}
-		var p page
-		if err := json.Unmarshal(raw, &p); err != nil {
-			return violation("page is not valid JSON")
-		}
-		if err := l.check(p); err != nil {
-			return err
-		}
-		if err := r.page(ctx, p, b); err != nil {
-			return err
-		}
-	}
+	return readPages(b, listing{recursive: true}, func(p page) error { return r.page(ctx, p, b) })
 }
 
 // page stores what is on one page.
